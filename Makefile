@@ -1,0 +1,119 @@
+# moongate: `make help` lists the targets. Everything that is built goes under build/.
+
+BUILD   ?= build
+CC      ?= gcc
+PREFIX  ?= /usr/local
+LUA     ?= lua5.4
+DESTDIR ?=
+
+# What Debian 12 calls the things that we need: to build and run, to test, to compare speed with.
+RUN_PACKAGES   := gcc pkg-config libev-dev libpq-dev liblua5.4-dev lua5.4 libpg-query-dev \
+                  postgresql-server-dev-15 libssl-dev libc-ares-dev libxxhash-dev uthash-dev \
+                  lua-argparse lua-luv lua-cjson postgresql-15 postgresql-client-15
+TEST_PACKAGES  := libcmocka-dev lua-busted lua-socket lua-check luarocks clang-format clang-tidy \
+                  python3-psycopg2 openssl procps
+BENCH_PACKAGES := pgbouncer
+
+PKGS      := lua5.4 libpq libcares libssl libcrypto
+WARNINGS  := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
+OPTIMIZE  ?= -O2 -g
+SANITIZE  ?=
+CPPFLAGS  += -Icore -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS))
+CFLAGS    += -std=c11 $(WARNINGS) $(OPTIMIZE) $(SANITIZE) -fPIC -fvisibility=hidden -pthread
+LDFLAGS   += $(SANITIZE) -pthread
+LDLIBS    += $(shell pkg-config --libs $(PKGS)) -lev -lpg_query -lm
+PG_SERVER := $(shell pg_config --includedir-server 2>/dev/null)
+
+# Rooms, lowest first; the module is all but the router.
+MODULE_ROOMS := base wire sql cluster script
+MODULE_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(MODULE_ROOMS:%=core/%/*.c)))
+ROUTER_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/router/*.c))
+UNIT_TESTS   := $(patsubst tests/core/%.c,$(BUILD)/tests/%,$(wildcard tests/core/test_*.c))
+C_FILES      := $(wildcard core/*/*.[ch] tests/core/*.[ch] tests/support/*.[ch])
+LUA_FILES    := $(shell find lua scripts examples tests -name '*.lua' 2>/dev/null)
+
+ASAN := BUILD=$(BUILD)/asan OPTIMIZE="-O1 -g" \
+        SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-test deps-bench all run test unit unit-build lint bench asan install clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+deps: ## install what is missing to build and run, from Debian's packages
+	@sh tests/support/install_packages.sh $(RUN_PACKAGES)
+
+deps-test:
+	@sh tests/support/install_packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES)
+
+deps-bench:
+	@sh tests/support/install_packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
+
+all: $(BUILD)/moongate $(BUILD)/lib/moongate/core.so ## build the router and the Lua module
+
+run: deps ## build, then show the router routing on a throwaway cluster
+	@$(MAKE) --no-print-directory all
+	@$(BUILD)/moongate demo
+
+test: deps-test ## all tests: C units under sanitizers, Lua, and the router on real PostgreSQL
+	@$(MAKE) --no-print-directory all unit-build asan
+	@BUILD=$(BUILD) sh tests/run.sh
+
+asan: ## build the router under build/asan with ASan and UBSan
+	@$(MAKE) --no-print-directory $(ASAN) $(BUILD)/asan/moongate
+
+unit: unit-build ## C unit tests, under ASan and UBSan
+	@BUILD=$(BUILD) sh tests/run.sh unit
+
+unit-build:
+	@$(MAKE) --no-print-directory $(ASAN) unit-tests
+
+lint: deps-test ## format, static analysis, include directions
+	@BUILD=$(BUILD) sh tests/lint.sh
+
+bench: deps-bench ## pgbench through moongate, PgBouncer and directly, side by side
+	@$(MAKE) --no-print-directory all
+	@$(LUA) tests/bench/bench.lua
+
+bench-policy: $(BUILD)/tests/bench_policy ## what a policy costs per query, fence and all
+	@$(BUILD)/tests/bench_policy
+
+bench-classify: $(BUILD)/tests/bench_classify ## what it costs to say what a statement is
+	@$(BUILD)/tests/bench_classify
+
+install: all ## install the router, its Lua files and the module under $(PREFIX)
+	install -D -m 755 $(BUILD)/moongate $(DESTDIR)$(PREFIX)/bin/moongate
+	install -D -m 755 $(BUILD)/lib/moongate/core.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/moongate/core.so
+	cd lua && find . -name '*.lua' -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/lua/5.4/{} \;
+	cd scripts && find . -name '*.lua' -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/moongate/scripts/{} \;
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+$(BUILD)/moongate: $(MODULE_OBJ) $(ROUTER_OBJ)
+	$(CC) $(LDFLAGS) -Wl,-E -o $@ $^ $(LDLIBS)
+
+$(BUILD)/lib/moongate/core.so: $(MODULE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -shared -o $@ $^ $(LDLIBS)
+
+.PHONY: unit-tests
+unit-tests: $(UNIT_TESTS)
+
+$(BUILD)/tests/%: tests/core/%.c $(MODULE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes -Itests/core -MMD -MP $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(LDLIBS) -lcmocka
+
+$(BUILD)/tests/bench_%: tests/bench/%.c $(MODULE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(LDLIBS)
+
+# The parser's tree is PostgreSQL's own: only these files see its headers.
+$(BUILD)/core/sql/parse%.o: CPPFLAGS += -isystem $(PG_SERVER) -isystem /usr/include/pg_query
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(MODULE_OBJ:.o=.d) $(ROUTER_OBJ:.o=.d) $(UNIT_TESTS:=.d)
