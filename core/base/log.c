@@ -1,0 +1,129 @@
+/* log.c - see log.h. */
+/* SPDX-License-Identifier: MIT */
+#include "base/log.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES  4096
+#define VALUE_MAX_BYTES 1024
+
+static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
+
+struct line {
+	size_t used;
+	char text[LINE_MAX_BYTES];
+};
+
+static void put(struct line *line, char c)
+{
+	if (line->used < sizeof line->text - 1)
+		line->text[line->used++] = c;
+}
+
+static void put_plain(struct line *line, const char *text)
+{
+	while (*text)
+		put(line, *text++);
+}
+
+/* A value needs quotes when a logfmt reader would stop in its middle. */
+static bool needs_quotes(const char *text)
+{
+	if (!*text)
+		return true;
+	for (; *text; text++)
+		if ((unsigned char)*text <= ' ' || *text == '"' || *text == '=' || *text == '\\')
+			return true;
+	return false;
+}
+
+static void put_quoted(struct line *line, const char *text)
+{
+	put(line, '"');
+	for (size_t i = 0; text[i] && i < VALUE_MAX_BYTES; i++) {
+		unsigned char c = (unsigned char)text[i];
+		if (c == '"' || c == '\\') {
+			put(line, '\\');
+			put(line, (char)c);
+		} else if (c == '\n') {
+			put_plain(line, "\\n");
+		} else {
+			put(line, c < ' ' ? ' ' : (char)c);
+		}
+	}
+	put(line, '"');
+}
+
+static void put_text(struct line *line, const char *text)
+{
+	if (needs_quotes(text) || strlen(text) > VALUE_MAX_BYTES)
+		put_quoted(line, text);
+	else
+		put_plain(line, text);
+}
+
+static void put_field(struct line *line, const struct log_field *field)
+{
+	char number[64];
+	put(line, ' ');
+	put_plain(line, field->key);
+	put(line, '=');
+	switch (field->type) {
+	case LOG_COUNT:
+		snprintf(number, sizeof number, "%lld", (long long)field->count);
+		put_plain(line, number);
+		break;
+	case LOG_SECONDS:
+		snprintf(number, sizeof number, "%.3f", field->seconds);
+		put_plain(line, number);
+		break;
+	case LOG_TEXT:
+	case LOG_END:
+		put_text(line, field->text ? field->text : "");
+		break;
+	}
+}
+
+static void put_time(struct line *line)
+{
+	struct timespec now;
+	struct tm utc;
+	char text[64];
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	size_t n = strftime(text, sizeof text, "time=%Y-%m-%dT%H:%M:%S", &utc);
+	snprintf(text + n, sizeof text - n, ".%03ldZ", now.tv_nsec / 1000000);
+	put_plain(line, text);
+}
+
+void log_write(const struct log *log, enum log_level level, const char *msg,
+               const struct log_field *fields)
+{
+	if (level < log->level)
+		return;
+	struct line line = {.used = 0};
+	put_time(&line);
+	put_plain(&line, " level=");
+	put_plain(&line, level_names[level]);
+	put_plain(&line, " msg=");
+	put_text(&line, msg);
+	for (; fields->type != LOG_END; fields++)
+		put_field(&line, fields);
+	line.text[line.used++] = '\n';
+	ssize_t written = write(log->fd, line.text, line.used);
+	(void)written; /* nowhere to report it */
+}
+
+bool log_level_parse(const char *name, enum log_level *level)
+{
+	for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++)
+		if (strcmp(name, level_names[i]) == 0) {
+			*level = (enum log_level)i;
+			return true;
+		}
+	return false;
+}
