@@ -1,0 +1,32 @@
+/* message.h - messages as they are written to clients and read from servers (chapter 55.7).
+ *
+ * Writers append one whole message, or on ST_ENOMEM nothing. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_WIRE_MESSAGE_H
+#define MOONGATE_WIRE_MESSAGE_H
+
+#include "base/buffer.h"
+#include "base/status.h"
+#include "wire/startup.h"
+
+/* `status` is 'I' idle, 'T' in a block, 'E' in a failed block. */
+enum status message_ready(struct buffer *b, char status) MUST_CHECK;
+enum status message_authenticated(struct buffer *b) MUST_CHECK;
+enum status message_parameter(struct buffer *b, const char *name, const char *value) MUST_CHECK;
+enum status message_key(struct buffer *b, uint32_t pid, uint32_t secret) MUST_CHECK;
+
+/* `severity` is "ERROR" or "FATAL"; `hint` may be NULL. */
+enum status message_error(struct buffer *b, const char *severity, const char *sqlstate,
+                          const char *message, const char *hint) MUST_CHECK;
+
+/* Tells a client that asked for a newer minor version, or for `_pq_.` options, what it gets: 3.0
+ * and none of them. Appends nothing when there is nothing to tell. */
+enum status message_negotiate(struct buffer *b, const struct startup *startup) MUST_CHECK;
+
+/* A simple query. */
+enum status message_query(struct buffer *b, const char *sql, size_t size) MUST_CHECK;
+
+/* A field of an ErrorResponse's body (55.8): its NUL-terminated value, or NULL. */
+const char *message_error_field(const uint8_t *body, size_t size, char field);
+
+#endif
