@@ -1,0 +1,248 @@
+/* cluster.c - builds a cluster and takes it down; see cluster.h. */
+/* SPDX-License-Identifier: MIT */
+#include "cluster/cluster.h"
+
+#include "cluster/conninfo.h"
+#include "cluster/dispatch.h"
+#include "cluster/pool.h"
+#include "cluster/probe.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct complaint {
+	char *text;
+	size_t size;
+};
+
+__attribute__((format(printf, 2, 3))) static bool complain(const struct complaint *to,
+                                                           const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(to->text, to->size, format, args);
+	va_end(args);
+	return false;
+}
+
+static bool in_range(double value, double low)
+{
+	return isfinite(value) && value >= low;
+}
+
+static bool check(const struct cluster_config *c, const struct complaint *to)
+{
+	const struct backoff_config *b = &c->health.backoff;
+	size_t primaries = 0;
+	for (size_t i = 0; i < c->endpoint_count; i++) {
+		primaries += c->endpoints[i].role == ROLE_PRIMARY;
+		if (!in_range(c->endpoints[i].weight, 0))
+			return complain(to, "weight must be a number of at least 0");
+	}
+	if (primaries == 0)
+		return complain(to, "a cluster needs a primary");
+	if (c->endpoint_count > CLUSTER_ENDPOINTS)
+		return complain(to, "a cluster has at most %d endpoints", CLUSTER_ENDPOINTS);
+	if (c->pool.size == 0)
+		return complain(to, "pool.size must be at least 1");
+	if (!in_range(c->pool.acquire_timeout, 0) || !in_range(c->pool.connect_timeout, 0.001) ||
+	    !in_range(c->pool.idle_timeout, 0) || !in_range(c->pool.max_lifetime, 0))
+		return complain(to, "the pool's times must be seconds of at least 0 "
+		                    "(connect_timeout: more than 0)");
+	if (!in_range(c->health.interval, 0.001) || !in_range(c->health.timeout, 0.001))
+		return complain(to,
+		                "health.interval and health.timeout must be more than 0 seconds");
+	if (c->health.fall == 0 || c->health.rise == 0)
+		return complain(to, "health.fall and health.rise must be at least 1");
+	if (!in_range(b->initial, 0) || !in_range(b->max, 0) || !in_range(b->factor, 1) ||
+	    !in_range(b->jitter, 0) || b->jitter > 1)
+		return complain(to,
+		                "backoff takes initial and max of at least 0 seconds, a factor of "
+		                "at least 1 and a jitter from 0 to 1");
+	return true;
+}
+
+/* "db1:5432"; for a Unix socket "/run/postgresql:5432". */
+static char *default_name(const struct endpoint *e)
+{
+	char *name = NULL;
+	return asprintf(&name, "%s:%s", e->host, e->port) < 0 ? NULL : name;
+}
+
+static char *copy_or(const char *text, const char *otherwise)
+{
+	return strdup(text ? text : otherwise);
+}
+
+static const char *host_of(const struct conninfo *info)
+{
+	const char *host = conninfo_get(info, "host");
+	return host ? host : conninfo_get(info, "hostaddr");
+}
+
+static bool build_endpoint(struct cluster *cluster, size_t index,
+                           const struct endpoint_config *config, const struct complaint *to)
+{
+	char wrong[200];
+	struct endpoint *e = &cluster->endpoints[index];
+	cluster->endpoint_count = index + 1;
+	e->cluster = cluster;
+	e->index = (unsigned)index;
+	e->weight = config->weight;
+	e->role = config->role;
+	e->fresh_as_of = config->role == ROLE_PRIMARY ? INFINITY : -INFINITY;
+	e->conninfo = conninfo_parse(config->url, wrong, sizeof wrong);
+	if (!e->conninfo)
+		return complain(to, "%s %zu: %s", role_name(config->role), index, wrong);
+	e->host = copy_or(host_of(e->conninfo), "localhost");
+	e->port = copy_or(conninfo_get(e->conninfo, "port"), "5432");
+	e->region = config->region ? strdup(config->region) : NULL;
+	if (!e->host || !e->port || (config->region && !e->region))
+		return complain(to, "out of memory");
+	e->name = config->name ? strdup(config->name) : default_name(e);
+	e->probe = probe_new(e);
+	if (!e->name || !e->probe)
+		return complain(to, "out of memory");
+	if (cluster_endpoint(cluster, e->name) != e)
+		return complain(to, "two endpoints are called %s; give one of them another name",
+		                e->name);
+	return true;
+}
+
+static bool build_defaults(struct cluster *cluster, const struct complaint *to)
+{
+	cluster->default_read =
+	        route_new(cluster, &(struct route_config){
+	                                   .to = TO_REPLICAS,
+	                                   .consistency = CONSISTENCY_READ_YOUR_WRITES,
+	                                   .fallback_primary = true,
+	                           });
+	cluster->default_write = route_new(cluster, &(struct route_config){.to = TO_PRIMARY});
+	if (!cluster->default_read || !cluster->default_write)
+		return complain(to, "out of memory");
+	return true;
+}
+
+struct cluster *cluster_new(struct context *context, const struct cluster_config *config,
+                            char *error, size_t error_size)
+{
+	const struct complaint to = {error, error_size};
+	if (!check(config, &to))
+		return NULL;
+	struct cluster *cluster = calloc(1, sizeof *cluster);
+	if (!cluster)
+		goto no_memory;
+	cluster->context = context;
+	cluster->pool = config->pool;
+	cluster->health = config->health;
+	cluster->name = "";
+	list_init(&cluster->parked);
+	cluster->endpoints = calloc(config->endpoint_count, sizeof *cluster->endpoints);
+	if (!cluster->endpoints)
+		goto no_memory;
+	for (size_t i = 0; i < config->endpoint_count; i++)
+		if (!build_endpoint(cluster, i, &config->endpoints[i], &to))
+			goto fail;
+	if (!build_defaults(cluster, &to))
+		goto fail;
+	return cluster;
+no_memory:
+	complain(&to, "out of memory");
+fail:
+	cluster_free(cluster);
+	return NULL;
+}
+
+void cluster_start(struct cluster *cluster)
+{
+	for (size_t i = 0; i < cluster->endpoint_count; i++) {
+		const struct endpoint *e = &cluster->endpoints[i];
+		log_info(&cluster->context->log, "endpoint configured", LOG_T("endpoint", e->name),
+		         LOG_T("role", role_name(e->role)), LOG_T("region", e->region),
+		         LOG_N("weight", e->weight));
+	}
+	if (cluster->endpoint_count == 1)
+		log_info(&cluster->context->log, "no replica configured: the primary serves all",
+		         LOG_T("endpoint", cluster->endpoints[0].name));
+	for (size_t i = 0; i < cluster->endpoint_count; i++)
+		probe_start(cluster->endpoints[i].probe);
+}
+
+static void close_endpoint(struct endpoint *e)
+{
+	probe_free(e->probe);
+	while (e->pools) {
+		struct pool *first = e->pools;
+		pool_free(first);
+		if (e->pools == first)
+			break; /* servers are lent: a borrower's mistake, see cluster_free() */
+	}
+	conninfo_free(e->conninfo);
+	free(e->name);
+	free(e->host);
+	free(e->port);
+	free(e->region);
+}
+
+void cluster_free(struct cluster *cluster)
+{
+	if (!cluster)
+		return;
+	dispatch_close_all(cluster);
+	for (size_t i = 0; i < cluster->endpoint_count; i++)
+		close_endpoint(&cluster->endpoints[i]);
+	routes_free(cluster->routes);
+	free(cluster->probe_user);
+	free(cluster->probe_database);
+	free(cluster->endpoints);
+	free(cluster);
+}
+
+struct route *cluster_default_route(const struct cluster *cluster, enum intent intent)
+{
+	return intent == INTENT_READ ? cluster->default_read : cluster->default_write;
+}
+
+struct endpoint *cluster_endpoint(const struct cluster *cluster, const char *name)
+{
+	for (size_t i = 0; i < cluster->endpoint_count; i++) {
+		struct endpoint *e = &cluster->endpoints[i];
+		size_t host = strlen(e->host);
+		if (strcmp(e->name, name) == 0)
+			return e;
+		if (strncmp(e->host, name, host) == 0 && name[host] == ':' &&
+		    strcmp(e->port, name + host + 1) == 0)
+			return e;
+	}
+	return NULL;
+}
+
+/* Up is better than starting, a later timeline better than an earlier one. */
+static bool better_primary(const struct endpoint *a, const struct endpoint *b)
+{
+	if (health_usable(&a->health) != health_usable(&b->health))
+		return health_usable(&a->health);
+	if ((a->health.state == HEALTH_UP) != (b->health.state == HEALTH_UP))
+		return a->health.state == HEALTH_UP;
+	return a->timeline > b->timeline;
+}
+
+struct endpoint *cluster_primary(const struct cluster *cluster)
+{
+	struct endpoint *best = NULL;
+	for (size_t i = 0; i < cluster->endpoint_count; i++) {
+		struct endpoint *e = &cluster->endpoints[i];
+		if (e->role == ROLE_PRIMARY && (!best || better_primary(e, best)))
+			best = e;
+	}
+	return best;
+}
+
+const char *role_name(enum role role)
+{
+	static const char *const names[] = {"unknown", "primary", "replica"};
+	return names[role];
+}

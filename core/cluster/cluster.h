@@ -1,0 +1,146 @@
+/* cluster.h - the endpoints of one primary and its replicas, with their health, pools and routes.
+ */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_CLUSTER_CLUSTER_H
+#define MOONGATE_CLUSTER_CLUSTER_H
+
+#include "base/list.h"
+#include "base/status.h"
+#include "cluster/context.h"
+#include "cluster/freshness.h"
+#include "cluster/health.h"
+#include "cluster/route.h"
+#include "sql/facts.h"
+
+#include <stddef.h>
+
+struct conninfo;
+struct pool;
+struct probe;
+
+#define CLUSTER_ENDPOINTS 64 /* at most: sets of endpoints are bits of a word */
+
+enum role { ROLE_UNKNOWN, ROLE_PRIMARY, ROLE_REPLICA };
+
+const char *role_name(enum role role); /* "unknown", "primary", "replica" */
+
+struct pool_config {
+	unsigned size;          /* server connections per endpoint, user and database */
+	double acquire_timeout; /* s that a borrower waits */
+	double connect_timeout; /* s until opening a connection counts as failed */
+	double idle_timeout;    /* s after which an unused server is closed; 0: never */
+	double max_lifetime; /* s after which a server is closed when it is given back; 0: never */
+};
+
+#define POOL_DEFAULTS                                                                              \
+	((struct pool_config){.size = 10,                                                          \
+	                      .acquire_timeout = 5,                                                \
+	                      .connect_timeout = 5,                                                \
+	                      .idle_timeout = 600,                                                 \
+	                      .max_lifetime = 3600})
+
+struct endpoint_config {
+	const char *url;    /* postgres://user:password@host:port/database?option=..., or key=value
+	                       pairs */
+	const char *name;   /* NULL: host:port */
+	const char *region; /* NULL: none */
+	double weight;      /* >= 0 */
+	enum role role;     /* where to start: the first probe decides */
+};
+
+struct cluster_config {
+	const struct endpoint_config *endpoints;
+	size_t endpoint_count;
+	struct pool_config pool;
+	struct health_config health;
+};
+
+/* One PostgreSQL instance. Its fields are for reading; they change only in the cluster room. */
+struct endpoint {
+	struct cluster *cluster;
+	unsigned index; /* its place in the cluster: bit 1 << index in sets of endpoints */
+	char *name, *host, *port, *region;
+	double weight;
+	struct conninfo *conninfo; /* where and how to connect; holds the secrets */
+	enum role role;            /* as last probed, as configured before */
+	uint32_t timeline;         /* as last probed; 0: not known */
+	struct health health;
+	double latency;     /* s, moving average of the probes' round trips; 0: not known yet */
+	double lag;         /* s behind the primary by the replica's own account; 0 on a primary */
+	uint64_t position;  /* WAL: inserted (primary) or replayed (replica) */
+	uint64_t lag_bytes; /* behind the primary's last known position */
+	double fresh_as_of; /* see freshness.h; -INFINITY: not known. INFINITY on a primary */
+	unsigned in_flight; /* servers lent */
+	unsigned waiting;   /* borrowers in its pools' queues */
+	struct pool *pools; /* uthash, by user and database */
+	struct probe *probe;
+	double reported;      /* when a probe or traffic last told of it */
+	char last_error[256]; /* why it went down, without secrets; empty while it is up */
+};
+
+struct cluster {
+	struct context *context;
+	struct pool_config pool;
+	struct health_config health;
+	struct endpoint *endpoints;
+	size_t endpoint_count;
+	struct freshness freshness;
+	struct route *routes;        /* all that were made, for freeing */
+	struct route *default_read;  /* replicas by weight, read-your-writes, else the primary */
+	struct route *default_write; /* the primary */
+	char *probe_user;     /* what the last client connected as: for probes of endpoints */
+	char *probe_database; /* whose URL names none; NULL: not known yet */
+	struct list parked;   /* dispatches waiting for an endpoint, in arrival order */
+	const char *name;     /* for logs; "" */
+};
+
+/* Checks and copies `config`. On failure NULL, and `error` (error_size bytes) says what is wrong
+ * and what would be right, without secrets. Nothing connects before cluster_start(). */
+struct cluster *cluster_new(struct context *context, const struct cluster_config *config,
+                            char *error, size_t error_size);
+
+/* Starts the probes. */
+void cluster_start(struct cluster *cluster);
+
+/* NULL is fine. Waiting borrowers are told ST_CLOSED; all borrowed servers must have come back. */
+void cluster_free(struct cluster *cluster);
+
+/* What a query without a verdict gets. */
+struct route *cluster_default_route(const struct cluster *cluster, enum intent intent);
+
+/* By name or by "host:port"; NULL: none. */
+struct endpoint *cluster_endpoint(const struct cluster *cluster, const char *name);
+
+/* The endpoint that is the primary as far as is known: up, else starting, else configured. NULL:
+ * none. */
+struct endpoint *cluster_primary(const struct cluster *cluster);
+
+/* What one answered probe brought back. */
+struct answer {
+	enum role role;
+	uint32_t timeline, segment_size;
+	uint64_t position; /* inserted or replayed, see struct endpoint */
+	double replay_age; /* s since the last replayed commit was made; 0 on a primary */
+	double sent;       /* when the question left */
+	double latency;    /* s until the answer came */
+};
+void endpoint_answered(struct endpoint *endpoint, const struct answer *answer);
+
+/* It answered, but let no probe in: alive, its role and position are not known anew. */
+void endpoint_refused(struct endpoint *endpoint, const char *reason);
+
+/* It let this user into this database: probes of a URL that names none go the same way. */
+void endpoint_admitted(struct endpoint *endpoint, const char *user, const char *database);
+
+/* A sign from a probe or from traffic. `reason` holds no secrets; it is logged. */
+void endpoint_report(struct endpoint *endpoint, bool ok, const char *reason);
+
+/* Traffic has reason to doubt the endpoint (a lost server): it is probed at once, unless it just
+ * was. */
+void endpoint_suspect(struct endpoint *endpoint);
+
+/* Seconds since the endpoint was last known to hold all commits; 0 on a primary, INFINITY: unknown.
+ */
+double endpoint_staleness(const struct endpoint *endpoint, double now);
+
+#endif

@@ -1,0 +1,178 @@
+/* conninfo.c - see conninfo.h. */
+/* SPDX-License-Identifier: MIT */
+#include "cluster/conninfo.h"
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RIGHT_FORM "expected postgres://user:password@host:port/database"
+
+struct conninfo {
+	PQconninfoOption *options; /* libpq's, with its defaults filled in by libpq later */
+};
+
+/* libpq's message with all that it quotes from the URL left out. */
+static void without_quotes(const char *message, char *out, size_t size)
+{
+	size_t used = 0;
+	bool quoted = false;
+	for (; *message && *message != '\n' && used + 1 < size; message++) {
+		if (*message == '"')
+			quoted = !quoted;
+		else if (quoted)
+			continue;
+		out[used++] = *message;
+	}
+	out[used] = '\0';
+}
+
+static void explain(char *error, size_t size, const char *libpq_message)
+{
+	char message[160] = "out of memory";
+	if (libpq_message)
+		without_quotes(libpq_message, message, sizeof message);
+	snprintf(error, size, "invalid URL: %s; " RIGHT_FORM, message);
+}
+
+const char *conninfo_get(const struct conninfo *info, const char *keyword)
+{
+	for (const PQconninfoOption *o = info->options; o->keyword; o++)
+		if (strcmp(o->keyword, keyword) == 0)
+			return o->val && *o->val ? o->val : NULL;
+	return NULL;
+}
+
+static bool names_one_host(const struct conninfo *info)
+{
+	static const char *const keywords[] = {"host", "hostaddr", "port"};
+	for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
+		const char *value = conninfo_get(info, keywords[i]);
+		if (value && strchr(value, ','))
+			return false;
+	}
+	return true;
+}
+
+static bool port_is_right(const struct conninfo *info)
+{
+	const char *port = conninfo_get(info, "port");
+	char *end = NULL;
+	long number = port ? strtol(port, &end, 10) : 5432;
+	return (!end || !*end) && number >= 1 && number <= 65535;
+}
+
+struct conninfo *conninfo_parse(const char *url, char *error, size_t error_size)
+{
+	char *message = NULL;
+	struct conninfo *info = calloc(1, sizeof *info);
+	if (info)
+		info->options = PQconninfoParse(url, &message);
+	if (!info || !info->options) {
+		explain(error, error_size, message);
+		goto fail;
+	}
+	if (!names_one_host(info)) {
+		snprintf(error, error_size,
+		         "invalid URL: it names several hosts, and an endpoint is one; list the "
+		         "others as endpoints of their own");
+		goto fail;
+	}
+	if (!port_is_right(info)) {
+		snprintf(error, error_size,
+		         "invalid URL: its port must be a number from 1 to 65535; " RIGHT_FORM);
+		goto fail;
+	}
+	return info;
+fail:
+	PQfreemem(message);
+	conninfo_free(info);
+	return NULL;
+}
+
+void conninfo_free(struct conninfo *info)
+{
+	if (!info)
+		return;
+	PQconninfoFree(info->options);
+	free(info);
+}
+
+const char *conninfo_host_to_resolve(const struct conninfo *info)
+{
+	const char *host = conninfo_get(info, "host");
+	if (!host || *host == '/' || *host == '@' || conninfo_get(info, "hostaddr"))
+		return NULL;
+	return host;
+}
+
+struct additions {
+	struct conninfo_params *params;
+	size_t count;
+};
+
+static void add(struct additions *a, const char *keyword, const char *value)
+{
+	if (!value || a->count + 1 >= CONNINFO_PARAMS)
+		return;
+	a->params->keywords[a->count] = keyword;
+	a->params->values[a->count] = value;
+	a->count++;
+}
+
+/* libpq wants as many hosts as addresses: "db1,db1,db1" beside "10.0.0.1,10.0.0.2,10.0.0.3". */
+static char *repeat_host(const char *host, const char *addresses)
+{
+	size_t times = 1;
+	for (const char *c = addresses; *c; c++)
+		times += *c == ',';
+	size_t size = strlen(host) + 1;
+	char *hosts = malloc(times * size);
+	if (!hosts)
+		return NULL;
+	for (size_t i = 0; i < times; i++) {
+		memcpy(hosts + i * size, host, size);
+		hosts[(i + 1) * size - 1] = i + 1 < times ? ',' : '\0';
+	}
+	return hosts;
+}
+
+static bool is_own(const char *keyword)
+{
+	static const char *const own[] = {"gssencmode", "replication", "host"};
+	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+		if (strcmp(keyword, own[i]) == 0)
+			return true;
+	return false;
+}
+
+bool conninfo_params(const struct conninfo *info, const char *user, const char *database,
+                     const char *addresses, struct conninfo_params *params)
+{
+	memset(params, 0, sizeof *params);
+	struct additions a = {.params = params};
+	const char *host = conninfo_get(info, "host");
+	if (addresses) {
+		params->hosts = repeat_host(host, addresses);
+		if (!params->hosts)
+			return false;
+		add(&a, "hostaddr", addresses);
+	}
+	add(&a, "host", addresses ? params->hosts : host);
+	for (const PQconninfoOption *o = info->options; o->keyword; o++)
+		if (o->val && *o->val && !is_own(o->keyword))
+			add(&a, o->keyword, o->val);
+	if (!conninfo_get(info, "user"))
+		add(&a, "user", user);
+	if (!conninfo_get(info, "dbname"))
+		add(&a, "dbname", database);
+	add(&a, "gssencmode", "disable"); /* raw bytes would need libpq's GSS layer */
+	return true;
+}
+
+void conninfo_params_free(struct conninfo_params *params)
+{
+	free(params->hosts);
+	params->hosts = NULL;
+}

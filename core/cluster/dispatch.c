@@ -1,0 +1,136 @@
+/* dispatch.c - see dispatch.h. */
+/* SPDX-License-Identifier: MIT */
+#include "cluster/dispatch.h"
+
+#include "base/clock.h"
+#include "cluster/refusal.h"
+
+#include <math.h>
+#include <stddef.h>
+
+static void try_next(struct dispatch *d);
+
+static struct ev_loop *loop_of(const struct dispatch *d)
+{
+	return d->cluster->context->loop;
+}
+
+/* Ends the dispatch, then calls out: the callee may free it or start it anew. */
+static void finish(struct dispatch *d, struct server *server, enum status status,
+                   const char *sqlstate, const char *reason)
+{
+	dispatch_cancel(d);
+	d->fn(d, server, status, sqlstate, reason);
+}
+
+static void on_acquired(struct pool_waiter *waiter, struct server *server, enum status status,
+                        const char *sqlstate, const char *reason)
+{
+	struct dispatch *d = LIST_ENTRY(waiter, struct dispatch, waiter);
+	if (status != ST_ESERVER || !d->route || refusal_is_final(sqlstate)) {
+		finish(d, server, status, *sqlstate || status == ST_OK ? sqlstate : "57P03",
+		       reason);
+		return;
+	}
+	d->excluded |= UINT64_C(1) << d->endpoint->index;
+	try_next(d);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	struct dispatch *d = LIST_ENTRY(timer, struct dispatch, timer);
+	finish(d, NULL, ST_TIMEOUT, "57P03", "no endpoint of this route became available in time");
+}
+
+static void park(struct dispatch *d)
+{
+	double left = fmax(0, d->deadline - clock_now());
+	ev_timer_init(&d->timer, on_timer, left, 0);
+	ev_timer_start(loop_of(d), &d->timer);
+	list_push_back(&d->cluster->parked, &d->parked);
+}
+
+static struct endpoint *pick(struct dispatch *d, double now)
+{
+	const struct demand demand = {
+	        .now = now, .last_write = d->last_write, .excluded = d->excluded};
+	return d->route ? route_pick(d->route, &demand) : d->endpoint;
+}
+
+static void try_next(struct dispatch *d)
+{
+	struct endpoint *endpoint = pick(d, clock_now());
+	if (!endpoint) {
+		park(d);
+		return;
+	}
+	d->endpoint = endpoint;
+	struct pool *pool = pool_of(endpoint, d->user, d->database);
+	if (!pool) {
+		finish(d, NULL, ST_ENOMEM, "53200", "out of memory");
+		return;
+	}
+	pool_acquire(pool, &d->waiter, d->cluster->pool.acquire_timeout, on_acquired);
+}
+
+/* How long a query may wait for an endpoint of its route. */
+static double patience(const struct dispatch_request *request)
+{
+	double hold = request->route ? route_config(request->route)->hold : 0;
+	return hold > 0 ? hold : request->cluster->pool.acquire_timeout;
+}
+
+void dispatch_start(struct dispatch *d, const struct dispatch_request *request, dispatched_fn *fn)
+{
+	d->cluster = request->cluster;
+	d->route = request->route;
+	d->endpoint = request->endpoint;
+	d->user = request->user;
+	d->database = request->database;
+	d->last_write = request->last_write;
+	d->excluded = request->excluded;
+	d->deadline = clock_now() + patience(request);
+	d->fn = fn;
+	d->waiter.pool = NULL;
+	list_init(&d->parked);
+	ev_init(&d->timer, on_timer);
+	try_next(d);
+}
+
+void dispatch_cancel(struct dispatch *d)
+{
+	if (!d->cluster)
+		return;
+	pool_cancel(&d->waiter);
+	ev_timer_stop(loop_of(d), &d->timer);
+	list_remove(&d->parked);
+	d->cluster = NULL;
+}
+
+void dispatch_wake(struct cluster *cluster)
+{
+	struct list woken;
+	list_init(&woken);
+	while (!list_empty(&cluster->parked)) {
+		struct list *link = cluster->parked.next;
+		list_remove(link);
+		list_push_back(&woken, link);
+	}
+	while (!list_empty(&woken)) {
+		struct dispatch *d = LIST_ENTRY(woken.next, struct dispatch, parked);
+		list_remove(&d->parked);
+		ev_timer_stop(loop_of(d), &d->timer);
+		d->excluded = 0;
+		try_next(d);
+	}
+}
+
+void dispatch_close_all(struct cluster *cluster)
+{
+	while (!list_empty(&cluster->parked)) {
+		struct dispatch *d = LIST_ENTRY(cluster->parked.next, struct dispatch, parked);
+		finish(d, NULL, ST_CLOSED, "57P01", "the cluster was closed");
+	}
+}

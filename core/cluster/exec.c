@@ -1,0 +1,131 @@
+/* exec.c - see exec.h. */
+/* SPDX-License-Identifier: MIT */
+#include "cluster/exec.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void stop(struct exec *x)
+{
+	ev_timer_stop(x->server->context->loop, &x->timer);
+	server_want_write(x->server, false);
+	x->server = NULL;
+}
+
+static void finish(struct exec *x, enum status status)
+{
+	PGresult *result = x->result;
+	x->result = NULL;
+	if (status != ST_OK) {
+		PQclear(result);
+		result = NULL;
+	}
+	stop(x);
+	x->fn(x, status, result);
+}
+
+static void lose(struct exec *x)
+{
+	struct server *s = x->server;
+	const char *message = PQerrorMessage(s->conn);
+	snprintf(s->error, sizeof s->error, "%.*s", (int)strcspn(message, "\n"), message);
+	finish(x, ST_ESERVER);
+}
+
+/* Keeps the last result, but no later one than the first failure. False: COPY, which has no end
+ * without the calls that belong to it. */
+static bool keep(struct exec *x, PGresult *result)
+{
+	switch (PQresultStatus(result)) {
+	case PGRES_COPY_IN:
+	case PGRES_COPY_OUT:
+	case PGRES_COPY_BOTH:
+		PQclear(result);
+		return false;
+	default:
+		break;
+	}
+	if (x->result && PQresultStatus(x->result) == PGRES_FATAL_ERROR) {
+		PQclear(result);
+		return true;
+	}
+	PQclear(x->result);
+	x->result = result;
+	return true;
+}
+
+static void take_results(struct exec *x)
+{
+	PGconn *conn = x->server->conn;
+	while (!PQisBusy(conn)) {
+		PGresult *result = PQgetResult(conn);
+		if (!result) {
+			if (PQstatus(conn) == CONNECTION_BAD)
+				lose(x);
+			else
+				finish(x, ST_OK);
+			return;
+		}
+		if (!keep(x, result)) {
+			finish(x, ST_ECLIENT);
+			return;
+		}
+	}
+}
+
+static void on_exec_event(struct server *s, int events)
+{
+	struct exec *x = s->holder;
+	if ((events & EV_READ) && !PQconsumeInput(s->conn)) {
+		lose(x);
+		return;
+	}
+	int pending = PQflush(s->conn);
+	if (pending < 0) {
+		lose(x);
+		return;
+	}
+	server_want_write(s, pending > 0);
+	take_results(x);
+}
+
+static void on_timeout(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	struct exec *x = LIST_ENTRY(timer, struct exec, timer);
+	snprintf(x->server->error, sizeof x->server->error, "no answer within the timeout");
+	finish(x, ST_TIMEOUT);
+}
+
+enum status exec_start(struct exec *x, struct server *server, const struct exec_query *q,
+                       exec_done_fn *fn)
+{
+	PGconn *conn = server->conn;
+	int sent = q->count < 0 ? PQsendQuery(conn, q->sql)
+	                        : PQsendQueryParams(conn, q->sql, q->count, q->types, q->values,
+	                                            q->lengths, q->formats, 0);
+	int pending = sent ? PQflush(conn) : -1;
+	if (pending < 0) {
+		const char *message = PQerrorMessage(conn);
+		snprintf(server->error, sizeof server->error, "%.*s", (int)strcspn(message, "\n"),
+		         message);
+		return ST_ESERVER;
+	}
+	*x = (struct exec){.server = server, .fn = fn};
+	ev_timer_init(&x->timer, on_timeout, q->timeout, 0);
+	if (q->timeout > 0)
+		ev_timer_start(server->context->loop, &x->timer);
+	server_hold(server, on_exec_event, x);
+	server_want_write(server, pending > 0);
+	return ST_OK;
+}
+
+void exec_cancel(struct exec *x)
+{
+	if (!x->server)
+		return;
+	PQclear(x->result);
+	x->result = NULL;
+	stop(x);
+}

@@ -1,0 +1,57 @@
+/* pool.h - a bounded set of server connections to one endpoint, for one user and database.
+ *
+ * Idle servers are lent last-in-first-out, so that the rest age out and PostgreSQL keeps few, warm
+ * processes; waiters are served first-in-first-out until their deadline. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_CLUSTER_POOL_H
+#define MOONGATE_CLUSTER_POOL_H
+
+#include "base/list.h"
+#include "base/status.h"
+#include "cluster/server.h"
+
+struct pool;
+
+/* Runs exactly once per pool_acquire() that was not cancelled. `server` is NULL unless `status` is
+ * ST_OK; the borrower gives it back with pool_release(). May run before pool_acquire() returns.
+ * ST_TIMEOUT: the deadline passed. ST_ESERVER: the endpoint cannot be reached; `sqlstate` and
+ * `reason` (valid during the call) say why. ST_CLOSED: the pool was freed. */
+struct pool_waiter;
+typedef void pool_acquired_fn(struct pool_waiter *waiter, struct server *server, enum status status,
+                              const char *sqlstate, const char *reason);
+
+/* Embedded in the borrower; lives until the callback or pool_cancel(). */
+struct pool_waiter {
+	struct list link;
+	pool_acquired_fn *fn;
+	ev_timer deadline;
+	struct pool *pool; /* NULL: not waiting */
+};
+
+struct pool_stats {
+	unsigned size, idle, lent, opening, waiting;
+	uint64_t opened, closed, acquired, timeouts, failures;
+};
+
+/* The endpoint's pool for this user and database (either may be NULL: what the URL names, else
+ * libpq's default), made at first need. NULL: out of memory. */
+struct pool *pool_of(struct endpoint *endpoint, const char *user, const char *database);
+
+/* Borrows a server, waiting at most `timeout` seconds. */
+void pool_acquire(struct pool *pool, struct pool_waiter *waiter, double timeout,
+                  pool_acquired_fn *fn);
+
+/* The callback will not run. Fine when not waiting. */
+void pool_cancel(struct pool_waiter *waiter);
+
+/* Gives a server back. `reusable`: it is idle, outside of a transaction, and carries no state of
+ * its borrower's; anything else is closed. */
+void pool_release(struct server *server, bool reusable);
+
+struct pool_stats pool_stats(const struct pool *pool);
+
+/* All idle servers are closed, all waiters told ST_CLOSED. NULL is fine. Lent ones are closed when
+ * they come back. */
+void pool_free(struct pool *pool);
+
+#endif

@@ -1,0 +1,219 @@
+/* probe.c - see probe.h.
+ *
+ *        +---------------- health.next ----------------+
+ *        v                                             |
+ *     WAITING -- no connection --> CONNECTING --+      |
+ *        |                                      v      |
+ *        +------- connected ---------------> ASKING ---+ answer, timeout or loss
+ */
+/* SPDX-License-Identifier: MIT */
+#include "cluster/probe.h"
+
+#include "base/clock.h"
+#include "cluster/cluster.h"
+#include "cluster/exec.h"
+#include "cluster/refusal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The insert position covers commits that are not yet written (synchronous_commit = off). The
+ * timeline is part of the WAL file's name on a primary; a replica has it from its sender, or where
+ * that may not be read, from the last restart point. */
+static const char question[] =
+        "select r, case when r then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end "
+        "- '0/0',"
+        " case when r then coalesce((select received_tli from pg_stat_wal_receiver),"
+        " (select timeline_id from pg_control_checkpoint()))"
+        " else ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int "
+        "end,"
+        " coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0),"
+        " pg_size_bytes(current_setting('wal_segment_size'))"
+        " from (select pg_is_in_recovery() as r) as role";
+
+struct probe {
+	struct endpoint *endpoint;
+	struct server *server; /* NULL: none yet; with exec idle while connecting */
+	bool busy;             /* CONNECTING or ASKING */
+	double sent;           /* when the question left */
+	double began;          /* when the last probe began */
+	struct exec exec;
+	ev_timer timer;
+};
+
+static struct context *context_of(const struct probe *p)
+{
+	return p->endpoint->cluster->context;
+}
+
+static void hang_up(struct probe *p)
+{
+	exec_cancel(&p->exec);
+	server_free(p->server);
+	p->server = NULL;
+	p->busy = false;
+}
+
+static void fail(struct probe *p, const char *reason)
+{
+	char kept[256];
+	snprintf(kept, sizeof kept, "%s", reason);
+	hang_up(p);
+	endpoint_report(p->endpoint, false, kept);
+}
+
+/* A value of the one row; 0 for NULL. */
+static double number(const PGresult *result, int column)
+{
+	return strtod(PQgetvalue(result, 0, column), NULL);
+}
+
+static void read_answer(struct probe *p, const PGresult *result, double now)
+{
+	const struct answer answer = {
+	        .role = *PQgetvalue(result, 0, 0) == 't' ? ROLE_REPLICA : ROLE_PRIMARY,
+	        .position = strtoull(PQgetvalue(result, 0, 1), NULL, 10),
+	        .timeline = (uint32_t)number(result, 2),
+	        .replay_age = number(result, 3),
+	        .segment_size = (uint32_t)number(result, 4),
+	        .sent = p->sent,
+	        .latency = now - p->sent,
+	};
+	endpoint_answered(p->endpoint, &answer);
+}
+
+/* Between two questions a server has nothing to say but that it is going, or that its settings have
+ * changed. */
+static void on_idle_event(struct server *server, int events)
+{
+	(void)events;
+	struct probe *p = server->holder;
+	hang_up(p);
+	endpoint_suspect(p->endpoint);
+}
+
+static void on_answer(struct exec *exec, enum status status, PGresult *result)
+{
+	struct probe *p = LIST_ENTRY(exec, struct probe, exec);
+	p->busy = false;
+	if (status != ST_OK) {
+		fail(p, status == ST_TIMEOUT ? "the probe was not answered in time"
+		                             : p->server->error);
+		return;
+	}
+	server_hold(p->server, on_idle_event, p);
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
+		read_answer(p, result, clock_now());
+	} else {
+		fail(p, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+	}
+	PQclear(result);
+}
+
+static void ask(struct probe *p)
+{
+	const struct exec_query query = {
+	        .sql = question, .count = -1, .timeout = p->endpoint->cluster->health.timeout};
+	p->sent = clock_now();
+	p->busy = true;
+	if (exec_start(&p->exec, p->server, &query, on_answer) != ST_OK)
+		fail(p, p->server->error);
+}
+
+static void on_connected(struct server *server, enum status status, void *arg)
+{
+	struct probe *p = arg;
+	if (status == ST_OK) {
+		ask(p);
+		return;
+	}
+	if (!refusal_proves_life(server->sqlstate)) {
+		fail(p, server->error);
+		return;
+	}
+	/* It is there, but will not let us in: its role stays as configured. */
+	char reason[sizeof server->error];
+	snprintf(reason, sizeof reason, "%s", server->error);
+	hang_up(p);
+	endpoint_refused(p->endpoint, reason);
+}
+
+static void begin(struct probe *p)
+{
+	const struct cluster *cluster = p->endpoint->cluster;
+	if (p->busy)
+		return;
+	ev_timer_stop(context_of(p)->loop, &p->timer);
+	p->began = clock_now();
+	if (p->server) {
+		ask(p);
+		return;
+	}
+	p->busy = true;
+	p->server = server_open(p->endpoint, cluster->probe_user, cluster->probe_database,
+	                        cluster->health.timeout, on_connected, p);
+	if (!p->server)
+		fail(p, "out of memory");
+}
+
+static void on_time(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	begin(LIST_ENTRY(timer, struct probe, timer));
+}
+
+struct probe *probe_new(struct endpoint *endpoint)
+{
+	struct probe *p = calloc(1, sizeof *p);
+	if (!p)
+		return NULL;
+	p->endpoint = endpoint;
+	ev_init(&p->timer, on_time);
+	return p;
+}
+
+void probe_free(struct probe *p)
+{
+	if (!p)
+		return;
+	ev_timer_stop(context_of(p)->loop, &p->timer);
+	hang_up(p);
+	free(p);
+}
+
+void probe_start(struct probe *p)
+{
+	begin(p);
+}
+
+void probe_reschedule(struct probe *p)
+{
+	struct ev_loop *loop = context_of(p)->loop;
+	double next = p->endpoint->health.next;
+	ev_timer_stop(loop, &p->timer);
+	if (p->busy || next == INFINITY)
+		return;
+	ev_timer_set(&p->timer, fmax(0, next - clock_now()), 0);
+	ev_timer_start(loop, &p->timer);
+}
+
+void probe_hurry(struct probe *p)
+{
+	struct ev_loop *loop = context_of(p)->loop;
+	double wait = p->began + PROBE_QUIET - clock_now();
+	if (p->busy || !health_usable(&p->endpoint->health))
+		return;
+	if (ev_is_active(&p->timer) && ev_timer_remaining(loop, &p->timer) <= wait)
+		return;
+	ev_timer_stop(loop, &p->timer);
+	ev_timer_set(&p->timer, fmax(0, wait), 0);
+	ev_timer_start(loop, &p->timer);
+}
+
+void probe_demand(struct endpoint *endpoint)
+{
+	if (health_demand(&endpoint->health, &endpoint->cluster->health, clock_now()))
+		begin(endpoint->probe);
+}

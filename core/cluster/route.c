@@ -1,0 +1,224 @@
+/* route.c - see route.h. */
+/* SPDX-License-Identifier: MIT */
+#include "cluster/route.h"
+
+#include "cluster/cluster.h"
+#include "cluster/probe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct route {
+	struct route *next; /* in its cluster's list */
+	struct cluster *cluster;
+	struct route_config config;
+	char *name, *region, *prefer;     /* what the config's strings point to */
+	double credit[CLUSTER_ENDPOINTS]; /* round robin's memory */
+};
+
+static char *copy(const char *text, bool *failed)
+{
+	char *made = text ? strdup(text) : NULL;
+	*failed |= text && !made;
+	return made;
+}
+
+static const char *target_name(const struct route_config *config, char *space, size_t size)
+{
+	switch (config->to) {
+	case TO_PRIMARY:
+		return "primary";
+	case TO_REPLICAS:
+		return "replicas";
+	case TO_ANY:
+		return "any";
+	case TO_NAMED:
+		return "named";
+	case TO_REGION:
+		break;
+	}
+	snprintf(space, size, "region %s", config->region);
+	return space;
+}
+
+struct route *route_new(struct cluster *cluster, const struct route_config *config)
+{
+	char space[128];
+	bool failed = false;
+	struct route *r = calloc(1, sizeof *r);
+	if (!r)
+		return NULL;
+	r->cluster = cluster;
+	r->config = *config;
+	r->name = copy(config->name ? config->name : target_name(config, space, sizeof space),
+	               &failed);
+	r->region = copy(config->region, &failed);
+	r->prefer = copy(config->prefer, &failed);
+	if (failed) {
+		route_free(r);
+		return NULL;
+	}
+	r->config.name = r->name;
+	r->config.region = r->region;
+	r->config.prefer = r->prefer;
+	r->next = cluster->routes;
+	cluster->routes = r;
+	return r;
+}
+
+void route_free(struct route *r)
+{
+	free(r->name);
+	free(r->region);
+	free(r->prefer);
+	free(r);
+}
+
+void routes_free(struct route *first)
+{
+	while (first) {
+		struct route *next = first->next;
+		route_free(first);
+		first = next;
+	}
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a && b && strcmp(a, b) == 0;
+}
+
+/* Whether the route's `to` means this endpoint, whatever its health. */
+static bool targets(const struct route_config *c, const struct endpoint *e)
+{
+	switch (c->to) {
+	case TO_PRIMARY:
+		return e->role == ROLE_PRIMARY;
+	case TO_REPLICAS:
+		return e->role == ROLE_REPLICA && e->weight > 0;
+	case TO_ANY:
+		return e->weight > 0;
+	case TO_NAMED:
+		return c->named >> e->index & 1;
+	case TO_REGION:
+		return same(c->region, e->region) && e->weight > 0;
+	}
+	return false;
+}
+
+static bool fresh_enough(const struct route_config *c, const struct endpoint *e,
+                         const struct demand *d)
+{
+	if (e->role == ROLE_PRIMARY)
+		return true;
+	switch (c->consistency) {
+	case CONSISTENCY_EVENTUAL:
+		return true;
+	case CONSISTENCY_BOUNDED:
+		return d->now - e->fresh_as_of <= c->max_staleness;
+	case CONSISTENCY_READ_YOUR_WRITES:
+		return e->fresh_as_of >= d->last_write;
+	case CONSISTENCY_STRONG:
+		return false;
+	}
+	return false;
+}
+
+static bool suits(const struct route_config *c, const struct endpoint *e, const struct demand *d)
+{
+	return targets(c, e) && fresh_enough(c, e, d) && (c->max_lag <= 0 || e->lag <= c->max_lag);
+}
+
+static bool usable(const struct endpoint *e, const struct demand *d)
+{
+	return health_usable(&e->health) && !(d->excluded >> e->index & 1);
+}
+
+struct choices {
+	size_t count, preferred; /* the preferred ones stand first */
+	struct candidate candidates[CLUSTER_ENDPOINTS];
+	struct endpoint *endpoints[CLUSTER_ENDPOINTS];
+};
+
+static void swap_choices(struct choices *c, size_t a, size_t b)
+{
+	struct candidate candidate = c->candidates[a];
+	struct endpoint *endpoint = c->endpoints[a];
+	c->candidates[a] = c->candidates[b];
+	c->endpoints[a] = c->endpoints[b];
+	c->candidates[b] = candidate;
+	c->endpoints[b] = endpoint;
+}
+
+static void add_choice(struct choices *c, struct route *r, struct endpoint *e)
+{
+	c->candidates[c->count] = (struct candidate){
+	        .weight = e->weight,
+	        .latency = e->latency,
+	        .in_flight = e->in_flight + e->waiting,
+	        .credit = &r->credit[e->index],
+	};
+	c->endpoints[c->count] = e;
+	if (same(r->config.prefer, e->region))
+		swap_choices(c, c->count, c->preferred++);
+	c->count++;
+}
+
+static void collect(struct route *r, const struct demand *d, struct choices *c)
+{
+	struct cluster *cluster = r->cluster;
+	c->count = c->preferred = 0;
+	for (size_t i = 0; i < cluster->endpoint_count; i++) {
+		struct endpoint *e = &cluster->endpoints[i];
+		if (!targets(&r->config, e))
+			continue;
+		if (!usable(e, d))
+			probe_demand(e);
+		else if (suits(&r->config, e, d))
+			add_choice(c, r, e);
+	}
+}
+
+static struct endpoint *pick_primary(struct cluster *cluster, const struct demand *d)
+{
+	struct endpoint *primary = cluster_primary(cluster);
+	if (!primary)
+		return NULL;
+	if (usable(primary, d))
+		return primary;
+	probe_demand(primary);
+	return NULL;
+}
+
+struct endpoint *route_pick(struct route *r, const struct demand *d)
+{
+	if (r->config.to == TO_PRIMARY || r->config.consistency == CONSISTENCY_STRONG)
+		return pick_primary(r->cluster, d);
+	struct choices c;
+	collect(r, d, &c);
+	if (c.count == 0)
+		return r->config.fallback_primary ? pick_primary(r->cluster, d) : NULL;
+	size_t count = c.preferred ? c.preferred : c.count;
+	return c.endpoints[balance_pick(r->config.balance, c.candidates, count,
+	                                &r->cluster->context->random)];
+}
+
+bool route_accepts(const struct route *r, const struct endpoint *e, const struct demand *d)
+{
+	if (!usable(e, d))
+		return false;
+	if (r->config.to == TO_PRIMARY || r->config.consistency == CONSISTENCY_STRONG)
+		return e == cluster_primary(r->cluster);
+	return suits(&r->config, e, d);
+}
+
+const char *route_name(const struct route *r)
+{
+	return r->name;
+}
+
+const struct route_config *route_config(const struct route *r)
+{
+	return &r->config;
+}

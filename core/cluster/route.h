@@ -1,0 +1,68 @@
+/* route.h - a way to choose an endpoint, made once, at load, and used for every query. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_CLUSTER_ROUTE_H
+#define MOONGATE_CLUSTER_ROUTE_H
+
+#include "cluster/balance.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct cluster;
+struct endpoint;
+
+enum route_target { TO_PRIMARY, TO_REPLICAS, TO_ANY, TO_NAMED, TO_REGION };
+
+enum consistency {
+	CONSISTENCY_EVENTUAL,
+	CONSISTENCY_BOUNDED,          /* now - fresh_as_of <= max_staleness */
+	CONSISTENCY_READ_YOUR_WRITES, /* fresh_as_of >= the session's last write */
+	CONSISTENCY_STRONG,           /* the primary */
+};
+
+/* What a route is made of; zero is a route to the primary. */
+struct route_config {
+	const char *name; /* what logs and `moongate explain` call it; NULL: made from the target */
+	enum route_target to;
+	uint64_t named;     /* TO_NAMED: a bit per endpoint, by its index in the cluster */
+	const char *region; /* TO_REGION */
+	enum balance balance;
+	enum consistency consistency;
+	double max_staleness; /* s, for CONSISTENCY_BOUNDED */
+	double max_lag;       /* s; 0: no limit */
+	const char *prefer;   /* a region whose endpoints are taken while any of them will do */
+	bool fallback_primary;
+	double hold; /* s that a query may wait for an endpoint of this route; 0: the acquire
+	                timeout */
+};
+
+struct route; /* owned by its cluster, alive as long as it */
+
+/* The circumstances of one choice. */
+struct demand {
+	double now;
+	double last_write; /* when the session's last write was seen committed; -INFINITY: never */
+	uint64_t excluded; /* endpoints already tried in vain, a bit each */
+};
+
+/* Copies `config`. NULL: out of memory. */
+struct route *route_new(struct cluster *cluster, const struct route_config *config);
+
+/* The endpoint for one query, or NULL when none will do now. Failed endpoints that would have been
+ * candidates are told of the demand, and may be probed at once. */
+struct endpoint *route_pick(struct route *route, const struct demand *demand);
+
+/* Whether `endpoint` would be a right choice now: what lets a batch follow another one on the same
+ * server without a new choice. */
+bool route_accepts(const struct route *route, const struct endpoint *endpoint,
+                   const struct demand *demand);
+
+/* For the cluster: one route, and a whole list of them. */
+void route_free(struct route *route);
+void routes_free(struct route *first);
+
+const char *route_name(const struct route *route);
+const struct route_config *route_config(const struct route *route);
+
+#endif

@@ -1,0 +1,278 @@
+/* server.c - opens a connection on the loop with libpq, then hands its events to whoever holds it.
+ *
+ * resolve the host (resolver.h) -> PQconnectStartParams -> PQconnectPoll until OK
+ * libpq may change the socket between two polls, so its watcher is made anew each time; connect
+ * timeouts are ours, since libpq enforces none in its non-blocking API. */
+/* SPDX-License-Identifier: MIT */
+#include "cluster/server.h"
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "cluster/cluster.h"
+#include "cluster/conninfo.h"
+#include "cluster/resolver.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct opening {
+	ev_timer deadline; /* runs out, or is started with 0 to report what failed at once */
+	enum status failed;
+	struct resolver_query *query;
+	server_opened_fn *fn;
+	void *arg;
+	const char *user, *database; /* copies behind this struct */
+};
+
+static void on_connect_event(struct ev_loop *loop, ev_io *watcher, int events);
+
+static void quiet(void *arg, const PGresult *result)
+{
+	(void)arg;
+	(void)result;
+}
+
+static void end_opening(struct server *s)
+{
+	struct opening *o = s->opening;
+	if (!o)
+		return;
+	ev_timer_stop(s->context->loop, &o->deadline);
+	resolver_cancel(o->query);
+	free(o);
+	s->opening = NULL;
+}
+
+static void report_opened(struct server *s, enum status status)
+{
+	server_opened_fn *fn = s->opening->fn;
+	void *arg = s->opening->arg;
+	end_opening(s);
+	fn(s, status, arg);
+}
+
+/* Reports from the loop, so that server_open() has returned before its callback runs. */
+static void fail_soon(struct server *s, enum status status)
+{
+	struct opening *o = s->opening;
+	o->failed = status;
+	ev_timer_stop(s->context->loop, &o->deadline);
+	ev_timer_set(&o->deadline, 0, 0);
+	ev_timer_start(s->context->loop, &o->deadline);
+}
+
+static bool is_sqlstate(const char *text)
+{
+	for (int i = 0; i < 5; i++)
+		if (!isdigit((unsigned char)text[i]) && !isupper((unsigned char)text[i]))
+			return false;
+	return true;
+}
+
+/* With PQERRORS_VERBOSE libpq's message ends `SEVERITY:  SQLSTATE: message\nLOCATION: ...`,
+ * whatever the language of the severity. Without a report of PostgreSQL's it is libpq's own
+ * sentence. */
+static void read_error(struct server *s)
+{
+	const char *message = PQerrorMessage(s->conn), *from = message;
+	for (const char *p = strstr(message, ":  "); p; p = strstr(p + 1, ":  "))
+		if (strlen(p) > 10 && is_sqlstate(p + 3) && p[8] == ':' && p[9] == ' ') {
+			memcpy(s->sqlstate, p + 3, 5);
+			from = p + 10;
+		}
+	snprintf(s->error, sizeof s->error, "%.*s", (int)strcspn(from, "\n"), from);
+}
+
+static void watch_connect(struct server *s, int events)
+{
+	ev_io_stop(s->context->loop, &s->reader);
+	ev_io_init(&s->reader, on_connect_event, PQsocket(s->conn), events);
+	ev_io_start(s->context->loop, &s->reader);
+}
+
+static void on_server_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	(void)loop;
+	struct server *s = LIST_ENTRY(watcher, struct server, reader);
+	s->on_event(s, events);
+}
+
+static void on_server_writable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	(void)loop;
+	struct server *s = LIST_ENTRY(watcher, struct server, writer);
+	s->on_event(s, events);
+}
+
+static void take_over(struct server *s)
+{
+	ev_io_stop(s->context->loop, &s->reader);
+	PQsetnonblocking(s->conn, 1);
+	stream_init(&s->stream, PQsocket(s->conn), PQsslStruct(s->conn, "OpenSSL"));
+	ev_io_init(&s->reader, on_server_readable, PQsocket(s->conn), EV_READ);
+	ev_io_init(&s->writer, on_server_writable, PQsocket(s->conn), EV_WRITE);
+	s->opened = clock_now();
+}
+
+static void poll_connect(struct server *s)
+{
+	switch (PQconnectPoll(s->conn)) {
+	case PGRES_POLLING_READING:
+		watch_connect(s, EV_READ);
+		break;
+	case PGRES_POLLING_WRITING:
+		watch_connect(s, EV_WRITE);
+		break;
+	case PGRES_POLLING_OK:
+		take_over(s);
+		report_opened(s, ST_OK);
+		break;
+	default:
+		ev_io_stop(s->context->loop, &s->reader);
+		read_error(s);
+		report_opened(s, ST_ESERVER);
+	}
+}
+
+static void on_connect_event(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	poll_connect(LIST_ENTRY(watcher, struct server, reader));
+}
+
+static void start_connect(struct server *s, const char *addresses)
+{
+	struct conninfo_params params;
+	if (conninfo_params(s->endpoint->conninfo, s->opening->user, s->opening->database,
+	                    addresses, &params))
+		s->conn = PQconnectStartParams(params.keywords, params.values, 0);
+	conninfo_params_free(&params);
+	if (!s->conn) {
+		snprintf(s->error, sizeof s->error, "out of memory");
+		fail_soon(s, ST_ENOMEM);
+		return;
+	}
+	PQsetErrorVerbosity(s->conn, PQERRORS_VERBOSE);
+	PQsetNoticeReceiver(s->conn, quiet, NULL);
+	if (PQstatus(s->conn) == CONNECTION_BAD) {
+		read_error(s);
+		fail_soon(s, ST_ESERVER);
+		return;
+	}
+	watch_connect(s, EV_WRITE); /* as if PQconnectPoll() had said so, libpq 34.1 */
+}
+
+static void on_resolved(enum status status, const char *addresses, const char *reason, void *arg)
+{
+	struct server *s = arg;
+	s->opening->query = NULL;
+	if (status == ST_OK) {
+		start_connect(s, addresses);
+		return;
+	}
+	snprintf(s->error, sizeof s->error, "could not resolve host %s: %s", s->endpoint->host,
+	         reason);
+	report_opened(s, ST_ESERVER);
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)events;
+	struct opening *o = LIST_ENTRY(timer, struct opening, deadline);
+	struct server *s = timer->data;
+	enum status status = o->failed;
+	if (status == ST_OK) {
+		status = ST_TIMEOUT;
+		snprintf(s->error, sizeof s->error, "no connection within the connect timeout");
+	}
+	ev_io_stop(loop, &s->reader);
+	report_opened(s, status);
+}
+
+static size_t size_of(const char *text)
+{
+	return text ? strlen(text) + 1 : 0;
+}
+
+static const char *copy_to(char **at, const char *text)
+{
+	char *copy = *at;
+	if (!text)
+		return NULL;
+	*at = stpcpy(copy, text) + 1;
+	return copy;
+}
+
+static struct opening *opening_new(const char *user, const char *database)
+{
+	struct opening *o = calloc(1, sizeof *o + size_of(user) + size_of(database));
+	if (!o)
+		return NULL;
+	char *at = (char *)(o + 1);
+	o->user = copy_to(&at, user);
+	o->database = copy_to(&at, database);
+	return o;
+}
+
+struct server *server_open(struct endpoint *endpoint, const char *user, const char *database,
+                           double timeout, server_opened_fn *fn, void *arg)
+{
+	struct context *context = endpoint->cluster->context;
+	struct server *s = calloc(1, sizeof *s);
+	if (!s)
+		return NULL;
+	*s = (struct server){.state = SERVER_OPENING, .context = context, .endpoint = endpoint};
+	list_init(&s->link);
+	s->opening = opening_new(user, database);
+	if (!s->opening)
+		goto fail;
+	s->opening->fn = fn;
+	s->opening->arg = arg;
+	ev_timer_init(&s->opening->deadline, on_deadline, timeout, 0);
+	s->opening->deadline.data = s;
+	ev_timer_start(context->loop, &s->opening->deadline);
+
+	const char *host = conninfo_host_to_resolve(endpoint->conninfo);
+	if (!host) {
+		start_connect(s, NULL);
+		return s;
+	}
+	s->opening->query = resolver_start(context->resolver, host, on_resolved, s);
+	if (s->opening->query)
+		return s;
+fail:
+	server_free(s);
+	return NULL;
+}
+
+void server_free(struct server *s)
+{
+	if (!s)
+		return;
+	end_opening(s);
+	ev_io_stop(s->context->loop, &s->reader);
+	ev_io_stop(s->context->loop, &s->writer);
+	list_remove(&s->link);
+	PQfinish(s->conn); /* sends Terminate; never blocks, the connection is in non-blocking mode
+	                    */
+	free(s->settings);
+	free(s);
+}
+
+void server_hold(struct server *s, server_event_fn *fn, void *holder)
+{
+	s->on_event = fn;
+	s->holder = holder;
+	ev_io_start(s->context->loop, &s->reader);
+}
+
+void server_want_write(struct server *s, bool want)
+{
+	if (want)
+		ev_io_start(s->context->loop, &s->writer);
+	else
+		ev_io_stop(s->context->loop, &s->writer);
+}

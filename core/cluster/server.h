@@ -1,0 +1,67 @@
+/* server.h - one connection of ours to PostgreSQL.
+ *
+ * libpq opens it on the loop (TLS, SCRAM, certificates, .pgpass are its business). Then either the
+ * router carries raw bytes over the same socket, through `stream`, and never calls libpq's I/O
+ * again; or exec.h runs queries through libpq's asynchronous API. Not both on one server. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_CLUSTER_SERVER_H
+#define MOONGATE_CLUSTER_SERVER_H
+
+#include "base/list.h"
+#include "base/status.h"
+#include "cluster/context.h"
+#include "cluster/stream.h"
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+
+struct conninfo;
+struct endpoint;
+struct pool;
+struct server;
+
+/* OPENING -> IDLE <-> LENT, and from each of them -> CLOSED. */
+enum server_state { SERVER_OPENING, SERVER_IDLE, SERVER_LENT, SERVER_CLOSED, SERVER_STATES };
+
+/* Runs exactly once per server_open() that was not closed before; never inside of it. When `status`
+ * is not ST_OK, server_error() and server_sqlstate() say why, and the callee frees the server. */
+typedef void server_opened_fn(struct server *server, enum status status, void *arg);
+
+/* Something happened on the socket: EV_READ, EV_WRITE. */
+typedef void server_event_fn(struct server *server, int events);
+
+struct server {
+	enum server_state state;
+	struct context *context;
+	struct endpoint *endpoint; /* not owned */
+	struct pool *pool;         /* not owned; NULL: it belongs to no pool */
+	struct list link;          /* in its pool's list for this state */
+	PGconn *conn;
+	struct stream stream;      /* raw bytes, once open */
+	ev_io reader, writer;      /* reader runs whenever the server is open */
+	server_event_fn *on_event; /* whoever holds the server */
+	void *holder;
+	double opened, released; /* when; for max_lifetime and idle_timeout */
+	struct opening *opening; /* while OPENING */
+	char sqlstate[6];        /* of a failed opening; "" where PostgreSQL sent none */
+	char error[256];         /* one line, no secrets */
+	char *settings;          /* what the router has SET on it, see router/settings.h; owned */
+	size_t settings_size;
+	void *cancel; /* a cancel request under way for it, of the router's */
+};
+
+/* Starts to connect. `user` and `database` apply where the endpoint's URL names none; NULL leaves
+ * libpq's defaults. NULL: out of memory. */
+struct server *server_open(struct endpoint *endpoint, const char *user, const char *database,
+                           double timeout, server_opened_fn *fn, void *arg) MUST_CHECK;
+
+/* Closes and frees, in any state; NULL is fine. Sends Terminate where that does not block. */
+void server_free(struct server *server);
+
+/* Hands the server's events to `fn`, with server->holder = `holder`. */
+void server_hold(struct server *server, server_event_fn *fn, void *holder);
+
+/* Whether to hear of EV_WRITE too. */
+void server_want_write(struct server *server, bool want);
+
+#endif
