@@ -1,0 +1,239 @@
+/* bind_cluster.c - the handle of a cluster: building it from options, its endpoints, its policy.
+ *
+ * Whatever is made of a cluster hangs on its userdata, the policy's function too: a cluster that
+ * nobody refers to any more is collected with all of it. */
+/* SPDX-License-Identifier: MIT */
+#include "script/fields.h"
+#include "script/handles.h"
+#include "script/loans.h"
+
+#include <math.h>
+
+static struct pool_config take_pool(lua_State *L, int options)
+{
+	struct pool_config c = POOL_DEFAULTS;
+	if (take_table(L, options, "pool")) {
+		int t = lua_gettop(L);
+		c.size = take_count(L, t, "size", c.size);
+		c.acquire_timeout = take_number(L, t, "acquire_timeout", c.acquire_timeout);
+		c.connect_timeout = take_number(L, t, "connect_timeout", c.connect_timeout);
+		c.idle_timeout = take_number(L, t, "idle_timeout", c.idle_timeout);
+		c.max_lifetime = take_number(L, t, "max_lifetime", c.max_lifetime);
+	}
+	lua_pop(L, 1);
+	return c;
+}
+
+static struct health_config take_health(lua_State *L, int options)
+{
+	struct health_config c = HEALTH_DEFAULTS;
+	if (take_table(L, options, "health")) {
+		int t = lua_gettop(L);
+		c.interval = take_number(L, t, "interval", c.interval);
+		c.timeout = take_number(L, t, "timeout", c.timeout);
+		c.fall = take_count(L, t, "fall", c.fall);
+		c.rise = take_count(L, t, "rise", c.rise);
+	}
+	lua_pop(L, 1);
+	if (take_table(L, options, "backoff"))
+		c.backoff = take_backoff(L, lua_gettop(L));
+	lua_pop(L, 1);
+	return c;
+}
+
+/* The strings stay in their tables, which the options hold. */
+static struct endpoint_config take_endpoint(lua_State *L, int t)
+{
+	static const char *const roles[] = {"unknown", "primary", "replica", NULL};
+	struct endpoint_config c = {
+	        .url = take_string(L, t, "url", NULL),
+	        .name = take_string(L, t, "name", NULL),
+	        .region = take_string(L, t, "region", NULL),
+	        .weight = take_number(L, t, "weight", 1),
+	        .role = (enum role)take_choice(L, t, "role", roles, ROLE_UNKNOWN),
+	};
+	if (!c.url)
+		luaL_error(L, "moongate.core: an endpoint needs a url");
+	return c;
+}
+
+static size_t take_endpoints(lua_State *L, int options, struct endpoint_config *endpoints)
+{
+	size_t count = 0;
+	take_table(L, options, "endpoints");
+	int list = lua_gettop(L);
+	luaL_checktype(L, list, LUA_TTABLE);
+	while (lua_rawgeti(L, list, (lua_Integer)count + 1) == LUA_TTABLE) {
+		if (count == CLUSTER_ENDPOINTS)
+			luaL_error(L, "a cluster has at most %d endpoints", CLUSTER_ENDPOINTS);
+		endpoints[count++] = take_endpoint(L, lua_gettop(L));
+		lua_pop(L, 1);
+	}
+	lua_settop(L, list - 1);
+	return count;
+}
+
+/* Pushes the userdata, as yet without a cluster. */
+static struct cluster_handle *push_handle(lua_State *L)
+{
+	struct cluster_handle *h = lua_newuserdatauv(L, sizeof *h, CLUSTER_USER_VALUES);
+	*h = (struct cluster_handle){.state = state_of(L), .last_write = -INFINITY};
+	h->policy = (struct policy){.state = h->state, .owner = h};
+	list_init(&h->loans);
+	luaL_setmetatable(L, CLUSTER_HANDLE);
+	lua_newtable(L);
+	lua_setiuservalue(L, -2, CLUSTER_ENDPOINTS_TABLE);
+	lua_newtable(L);
+	lua_setiuservalue(L, -2, CLUSTER_ROUTES_TABLE);
+	return h;
+}
+
+/* Calls the factory at `factory` with the cluster at `cluster`; what it returns decides from then
+ * on. */
+static void set_policy(lua_State *L, int factory, int cluster, struct cluster_handle *h)
+{
+	lua_pushvalue(L, factory);
+	lua_pushvalue(L, cluster);
+	lua_call(L, 1, 1);
+	if (!lua_isfunction(L, -1))
+		luaL_error(L, "moongate.cluster: policy must return a function(query), not a %s",
+		           luaL_typename(L, -1));
+	lua_setiuservalue(L, cluster, CLUSTER_POLICY);
+	struct query_handle *handle = query_handle_new(L);
+	lua_setiuservalue(L, cluster, CLUSTER_QUERY);
+	h->policy.handle = handle;
+}
+
+/* core.cluster(options, factory): a cluster, or nil and what is wrong. Probes start at once where
+ * the loop is the module's own; the router starts its clusters itself. */
+static int new_cluster(lua_State *L)
+{
+	char wrong[256];
+	struct endpoint_config endpoints[CLUSTER_ENDPOINTS];
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 2);
+	struct cluster_config config = {.endpoints = endpoints,
+	                                .endpoint_count = take_endpoints(L, 1, endpoints),
+	                                .pool = take_pool(L, 1),
+	                                .health = take_health(L, 1)};
+	struct cluster_handle *h = push_handle(L);
+	h->cluster = cluster_new(h->state->context, &config, wrong, sizeof wrong);
+	if (!h->cluster) {
+		lua_pushnil(L);
+		lua_pushstring(L, wrong);
+		return 2;
+	}
+	h->null_as_nil = take_string(L, 1, "null", NULL) != NULL;
+	if (!lua_isnil(L, 2))
+		set_policy(L, 2, 3, h);
+	if (h->state->embedded)
+		cluster_start(h->cluster);
+	return 1;
+}
+
+static int push_replicas(lua_State *L, const struct cluster *c)
+{
+	lua_newtable(L);
+	lua_Integer count = 0;
+	for (unsigned i = 0; i < c->endpoint_count; i++)
+		if (c->endpoints[i].role == ROLE_REPLICA) {
+			push_endpoint(L, 1, i);
+			lua_rawseti(L, -2, ++count);
+		}
+	return 1;
+}
+
+static int push_primary(lua_State *L, const struct cluster *c)
+{
+	const struct endpoint *e = cluster_primary(c);
+	if (e)
+		push_endpoint(L, 1, e->index);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
+static int push_all(lua_State *L, const struct cluster *c)
+{
+	lua_createtable(L, (int)c->endpoint_count, 0);
+	for (unsigned i = 0; i < c->endpoint_count; i++) {
+		push_endpoint(L, 1, i);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	return 1;
+}
+
+/* Upvalue 1: the methods; 2: the fields' numbers. */
+static int cluster_index(lua_State *L)
+{
+	static int (*const push[])(lua_State *, const struct cluster *) = {NULL, push_primary,
+	                                                                   push_replicas, push_all};
+	lua_pushvalue(L, 2);
+	if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+		return 1;
+	lua_Integer field = field_number(L, 2);
+	if (field == 0)
+		return luaL_error(L, "a cluster has no field or method \"%s\"",
+		                  luaL_tolstring(L, 2, NULL));
+	return push[field](L, check_cluster(L, 1)->cluster);
+}
+
+static int is_cluster(lua_State *L)
+{
+	const struct cluster_handle *h = luaL_testudata(L, 1, CLUSTER_HANDLE);
+	lua_pushboolean(L, h && h->cluster);
+	return 1;
+}
+
+static int cluster_gc(lua_State *L)
+{
+	struct cluster_handle *h = luaL_checkudata(L, 1, CLUSTER_HANDLE);
+	if (!h->cluster)
+		return 0;
+	loans_end(&h->loans);
+	cluster_free(h->cluster);
+	h->cluster = NULL;
+	return 0;
+}
+
+static int cluster_close(lua_State *L)
+{
+	struct cluster_handle *h = luaL_checkudata(L, 1, CLUSTER_HANDLE);
+	if (!h->state->embedded)
+		return luaL_error(L, "cluster:close: the router closes its clusters itself");
+	if (policy_busy(&h->policy))
+		return luaL_error(L, "cluster:close: its policy is being asked");
+	return cluster_gc(L);
+}
+
+static int cluster_tostring(lua_State *L)
+{
+	const struct cluster_handle *h = luaL_checkudata(L, 1, CLUSTER_HANDLE);
+	if (h->cluster)
+		lua_pushfstring(L, "%s: %d endpoints", CLUSTER_HANDLE,
+		                (int)h->cluster->endpoint_count);
+	else
+		lua_pushfstring(L, "%s (closed)", CLUSTER_HANDLE);
+	return 1;
+}
+
+void open_cluster(lua_State *L)
+{
+	static const luaL_Reg metamethods[] = {{"__gc", cluster_gc},
+	                                       {"__close", cluster_close},
+	                                       {"__tostring", cluster_tostring},
+	                                       {NULL, NULL}};
+	static const luaL_Reg methods[] = {{"close", cluster_close}, {NULL, NULL}};
+	static const char *const fields[] = {NULL, "primary", "replicas", "endpoints"};
+	static const luaL_Reg functions[] = {
+	        {"cluster", new_cluster}, {"is_cluster", is_cluster}, {NULL, NULL}};
+	handle_class(L, CLUSTER_HANDLE, metamethods, NULL);
+	luaL_newlib(L, methods);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, -4, "cluster_methods"); /* for lua/moongate to add to */
+	field_numbers(L, fields, COUNT(fields));
+	lua_pushcclosure(L, cluster_index, 2);
+	lua_setfield(L, -2, "__index");
+	lua_pop(L, 1);
+	luaL_setfuncs(L, functions, 0);
+}

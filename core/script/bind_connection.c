@@ -1,0 +1,208 @@
+/* bind_connection.c - one borrowed server as a handle: what pools lend, and transactions run on. */
+/* SPDX-License-Identifier: MIT */
+#include "base/clock.h"
+#include "script/blocking.h"
+#include "script/loans.h"
+#include "script/rows.h"
+
+#include <string.h>
+
+static const char *const intents[] = {"read", "write", NULL};
+
+/* User value 1: the cluster's userdata. */
+struct connection {
+	struct cluster_handle *owner;
+	struct loan loan;
+	bool released;
+};
+
+static struct connection *push_connection(lua_State *L, int cluster)
+{
+	struct connection *c = lua_newuserdatauv(L, sizeof *c, 1);
+	*c = (struct connection){.owner = lua_touserdata(L, cluster)};
+	lua_pushvalue(L, cluster);
+	lua_setiuservalue(L, -2, 1);
+	luaL_setmetatable(L, CONNECTION_HANDLE);
+	return c;
+}
+
+/* core.borrow(cluster, "read" | "write", what): a connection by the default route, or nil, message,
+ * code. */
+static int borrow(lua_State *L)
+{
+	struct cluster_handle *h = check_cluster(L, 1);
+	enum intent intent = (enum intent)luaL_checkoption(L, 2, "write", intents);
+	const char *what = luaL_checkstring(L, 3);
+	struct connection *c = push_connection(L, 1);
+	int handle = lua_gettop(L);
+	struct blocking *b = blocking_begin(L, h->state, what);
+	const struct dispatch_request request = {
+	        .cluster = h->cluster,
+	        .route = cluster_default_route(h->cluster, intent),
+	        .last_write = h->last_write,
+	};
+	operation_borrow(&b->op, &request, blocking_done);
+	blocking_wait(L, b);
+	if (!b->op.server)
+		return blocking_result(L, b, false);
+	loan_begin(&c->loan, &h->loans, b->op.server);
+	b->op.server = NULL;
+	lua_pushvalue(L, handle);
+	return 1;
+}
+
+static struct connection *check(lua_State *L)
+{
+	struct connection *c = luaL_checkudata(L, 1, CONNECTION_HANDLE);
+	if (c->released)
+		luaL_error(L, "the connection was released");
+	if (!c->owner->cluster)
+		luaL_error(L, "the connection's cluster is closed");
+	return c;
+}
+
+static int push_lost(lua_State *L, const struct connection *c)
+{
+	lua_pushnil(L);
+	lua_pushfstring(L, "the connection was lost: %s", c->loan.lost);
+	lua_pushliteral(L, "08006");
+	return 3;
+}
+
+static bool in_block(const struct connection *c)
+{
+	PGTransactionStatusType status = PQtransactionStatus(c->loan.server->conn);
+	return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
+}
+
+static void run(lua_State *L, struct connection *c, struct blocking *b,
+                const struct exec_query *query)
+{
+	struct classifier *classifier = state_classifier(L, c->owner->state);
+	const struct facts *f = classifier_facts(classifier, query->sql, strlen(query->sql), true);
+	bool write = f->intent == INTENT_WRITE;
+	bool may_commit = write && (!in_block(c) || (f->effects & EFFECT_END));
+	c->loan.pins = f->effects & EFFECT_UNPIN_ALL ? 0 : c->loan.pins | f->pins;
+	operation_run(&b->op, &c->loan, query, may_commit, blocking_done);
+	blocking_wait(L, b);
+	if (may_commit)
+		c->owner->last_write = clock_now();
+}
+
+/* connection:query(sql, ...): rows, or nil, message, code. */
+static int connection_query(lua_State *L)
+{
+	struct connection *c = check(L);
+	struct exec_query query = take_query(L, 2);
+	struct blocking *b = blocking_begin(L, c->owner->state, "connection:query");
+	if (!c->loan.server)
+		return push_lost(L, c);
+	run(L, c, b, &query);
+	return blocking_result(L, b, c->owner->null_as_nil);
+}
+
+/* core.status(connection): "idle", "in_block", "failed", "lost"; what the transaction is in. */
+static int connection_status(lua_State *L)
+{
+	const struct connection *c = check(L);
+	const char *status = "lost";
+	if (c->loan.server)
+		switch (PQtransactionStatus(c->loan.server->conn)) {
+		case PQTRANS_IDLE:
+			status = "idle";
+			break;
+		case PQTRANS_INTRANS:
+			status = "in_block";
+			break;
+		case PQTRANS_INERROR:
+			status = "failed";
+			break;
+		default:
+			break;
+		}
+	lua_pushstring(L, status);
+	return 1;
+}
+
+static int connection_release(lua_State *L)
+{
+	struct connection *c = luaL_checkudata(L, 1, CONNECTION_HANDLE);
+	if (!c->released)
+		loan_end(&c->loan);
+	c->released = true;
+	return 0;
+}
+
+static int connection_tostring(lua_State *L)
+{
+	const struct connection *c = luaL_checkudata(L, 1, CONNECTION_HANDLE);
+	if (c->loan.server)
+		lua_pushfstring(L, "%s: %s", CONNECTION_HANDLE, c->loan.server->endpoint->name);
+	else
+		lua_pushfstring(L, "%s (%s)", CONNECTION_HANDLE, c->released ? "released" : "lost");
+	return 1;
+}
+
+static void add_stats(struct pool_stats *sum, struct endpoint *e)
+{
+	struct pool *pool = pool_of(e, NULL, NULL);
+	if (!pool)
+		return;
+	struct pool_stats s = pool_stats(pool);
+	sum->size += s.size;
+	sum->idle += s.idle;
+	sum->lent += s.lent;
+	sum->opening += s.opening;
+	sum->waiting += s.waiting;
+	sum->opened += s.opened;
+	sum->closed += s.closed;
+	sum->acquired += s.acquired;
+	sum->timeouts += s.timeouts;
+	sum->failures += s.failures;
+}
+
+static void set_count(lua_State *L, const char *key, uint64_t count)
+{
+	lua_pushinteger(L, (lua_Integer)count);
+	lua_setfield(L, -2, key);
+}
+
+/* core.pool_stats(cluster, "read" | "write"): over the replicas, or of the primary. */
+static int stats(lua_State *L)
+{
+	struct cluster *c = check_cluster(L, 1)->cluster;
+	bool read = luaL_checkoption(L, 2, NULL, intents) == INTENT_READ && c->endpoint_count > 1;
+	struct pool_stats sum = {0};
+	for (size_t i = 0; i < c->endpoint_count; i++)
+		if ((c->endpoints[i].role == ROLE_REPLICA) == read)
+			add_stats(&sum, &c->endpoints[i]);
+	lua_createtable(L, 0, 10);
+	set_count(L, "size", sum.size);
+	set_count(L, "idle", sum.idle);
+	set_count(L, "lent", sum.lent);
+	set_count(L, "opening", sum.opening);
+	set_count(L, "waiting", sum.waiting);
+	set_count(L, "opened", sum.opened);
+	set_count(L, "closed", sum.closed);
+	set_count(L, "acquired", sum.acquired);
+	set_count(L, "timeouts", sum.timeouts);
+	set_count(L, "failures", sum.failures);
+	return 1;
+}
+
+void open_connection(lua_State *L)
+{
+	static const luaL_Reg metamethods[] = {{"__gc", connection_release},
+	                                       {"__close", connection_release},
+	                                       {"__tostring", connection_tostring},
+	                                       {NULL, NULL}};
+	static const luaL_Reg methods[] = {{"query", connection_query},
+	                                   {"status", connection_status},
+	                                   {"release", connection_release},
+	                                   {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+	        {"borrow", borrow}, {"pool_stats", stats}, {NULL, NULL}};
+	handle_class(L, CONNECTION_HANDLE, metamethods, methods);
+	lua_pop(L, 1);
+	luaL_setfuncs(L, functions, 0);
+}

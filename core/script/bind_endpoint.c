@@ -1,0 +1,161 @@
+/* bind_endpoint.c - what a script sees of an endpoint: live numbers, read when they are asked for.
+ */
+/* SPDX-License-Identifier: MIT */
+#include "base/clock.h"
+#include "script/handles.h"
+
+#include <stdlib.h>
+
+enum { UP_FIELDS = 1, UP_STATE };
+
+enum field {
+	FIELD_NONE,
+	FIELD_NAME,
+	FIELD_HOST,
+	FIELD_PORT,
+	FIELD_ROLE,
+	FIELD_REGION,
+	FIELD_WEIGHT,
+	FIELD_UP,
+	FIELD_STATE,
+	FIELD_FAILURES,
+	FIELD_ERROR,
+	FIELD_LAG,
+	FIELD_LAG_BYTES,
+	FIELD_LATENCY,
+	FIELD_IN_FLIGHT,
+	FIELD_WAITING,
+	FIELD_STALENESS,
+};
+
+static const char *const names[] = {
+        [FIELD_NAME] = "name",         [FIELD_HOST] = "host",
+        [FIELD_PORT] = "port",         [FIELD_ROLE] = "role",
+        [FIELD_FAILURES] = "failures", [FIELD_REGION] = "region",
+        [FIELD_WEIGHT] = "weight",     [FIELD_UP] = "up",
+        [FIELD_STATE] = "state",       [FIELD_ERROR] = "error",
+        [FIELD_LAG] = "lag",           [FIELD_LAG_BYTES] = "lag_bytes",
+        [FIELD_LATENCY] = "latency",   [FIELD_IN_FLIGHT] = "in_flight",
+        [FIELD_WAITING] = "waiting",   [FIELD_STALENESS] = "staleness",
+};
+
+static const struct endpoint *check_endpoint(lua_State *L)
+{
+	const struct state *state = lua_touserdata(L, lua_upvalueindex(UP_STATE));
+	const struct endpoint_handle *h = state_handle(L, state, 1, HANDLE_ENDPOINT);
+	if (!h)
+		luaL_typeerror(L, 1, ENDPOINT_HANDLE);
+	if (!h->owner->cluster)
+		luaL_error(L, "the endpoint's cluster is closed");
+	return &h->owner->cluster->endpoints[h->index];
+}
+
+static int push_error(lua_State *L, const struct endpoint *e)
+{
+	lua_pushstring(L, *e->last_error ? e->last_error : NULL);
+	return 1;
+}
+
+static int push_port(lua_State *L, const char *port)
+{
+	if (!lua_stringtonumber(L, port))
+		lua_pushstring(L, port);
+	return 1;
+}
+
+static int endpoint_index(lua_State *L)
+{
+	const struct endpoint *e = check_endpoint(L);
+	switch ((enum field)field_number(L, UP_FIELDS)) {
+	case FIELD_NAME:
+		lua_pushstring(L, e->name);
+		break;
+	case FIELD_HOST:
+		lua_pushstring(L, e->host);
+		break;
+	case FIELD_PORT:
+		return push_port(L, e->port);
+	case FIELD_ROLE:
+		lua_pushstring(L, role_name(e->role));
+		break;
+	case FIELD_REGION:
+		lua_pushstring(L, e->region);
+		break;
+	case FIELD_WEIGHT:
+		lua_pushnumber(L, e->weight);
+		break;
+	case FIELD_UP:
+		lua_pushboolean(L, health_usable(&e->health));
+		break;
+	case FIELD_STATE:
+		lua_pushstring(L, health_state_name(e->health.state));
+		break;
+	case FIELD_FAILURES:
+		lua_pushinteger(L, e->health.failures);
+		break;
+	case FIELD_ERROR:
+		return push_error(L, e);
+	case FIELD_LAG:
+		lua_pushnumber(L, e->lag);
+		break;
+	case FIELD_LAG_BYTES:
+		lua_pushinteger(L, (lua_Integer)e->lag_bytes);
+		break;
+	case FIELD_LATENCY:
+		lua_pushnumber(L, e->latency);
+		break;
+	case FIELD_IN_FLIGHT:
+		lua_pushinteger(L, e->in_flight);
+		break;
+	case FIELD_WAITING:
+		lua_pushinteger(L, e->waiting);
+		break;
+	case FIELD_STALENESS:
+		lua_pushnumber(L, endpoint_staleness(e, clock_now()));
+		break;
+	case FIELD_NONE:
+		return field_unknown(L, "an endpoint", names, COUNT(names));
+	}
+	return 1;
+}
+
+static int endpoint_tostring(lua_State *L)
+{
+	const struct endpoint_handle *h = luaL_checkudata(L, 1, ENDPOINT_HANDLE);
+	if (h->owner->cluster)
+		lua_pushfstring(L, "%s: %s", ENDPOINT_HANDLE,
+		                h->owner->cluster->endpoints[h->index].name);
+	else
+		lua_pushfstring(L, "%s (closed)", ENDPOINT_HANDLE);
+	return 1;
+}
+
+void push_endpoint(lua_State *L, int cluster, unsigned index)
+{
+	lua_getiuservalue(L, cluster, CLUSTER_ENDPOINTS_TABLE);
+	if (lua_rawgeti(L, -1, (lua_Integer)index + 1) == LUA_TNIL) {
+		lua_pop(L, 1);
+		struct endpoint_handle *h = lua_newuserdatauv(L, sizeof *h, 1);
+		h->owner = lua_touserdata(L, cluster);
+		h->index = index;
+		lua_pushvalue(L, cluster);
+		lua_setiuservalue(L, -2, 1);
+		luaL_setmetatable(L, ENDPOINT_HANDLE);
+		lua_pushvalue(L, -1);
+		lua_rawseti(L, -3, (lua_Integer)index + 1);
+	}
+	lua_remove(L, -2);
+}
+
+void open_endpoint(lua_State *L)
+{
+	static const luaL_Reg metamethods[] = {{"__tostring", endpoint_tostring}, {NULL, NULL}};
+	struct state *state = state_of(L);
+	handle_class(L, ENDPOINT_HANDLE, metamethods, NULL);
+	field_numbers(L, names, COUNT(names));
+	lua_pushlightuserdata(L, state);
+	lua_pushcclosure(L, endpoint_index, 2);
+	lua_setfield(L, -2, "__index");
+	state->types[HANDLE_ENDPOINT] = lua_topointer(L, -1);
+	lua_pop(L, 1);
+}

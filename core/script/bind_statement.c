@@ -1,0 +1,127 @@
+/* bind_statement.c - cluster:query(), cluster:verdict(), cluster:probe(): what the embedded module
+ * does with a cluster besides describing it. */
+/* SPDX-License-Identifier: MIT */
+#include "base/clock.h"
+#include "cluster/probe.h"
+#include "script/blocking.h"
+#include "script/rows.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Asks the policy of the cluster at stack index 1. */
+static struct verdict decide(lua_State *L, struct cluster_handle *h, const struct query *q)
+{
+	struct policy *p = &h->policy;
+	if (policy_busy(p))
+		luaL_error(L, "a policy cannot be asked while it is being asked");
+	if (!p->handle || p->stats.tripped)
+		return policy_default(p, q);
+	lua_getiuservalue(L, 1, CLUSTER_POLICY);
+	lua_getiuservalue(L, 1, CLUSTER_QUERY);
+	return policy_ask(L, p, q);
+}
+
+static struct query question(struct cluster_handle *h, const struct facts *facts, const char *sql,
+                             int parameters)
+{
+	return (struct query){.facts = facts,
+	                      .sql = sql,
+	                      .sql_size = strlen(sql),
+	                      .standard_strings = true,
+	                      .parameters = parameters > 0 ? (unsigned)parameters : 0,
+	                      .session = &h->session};
+}
+
+static int push_rejection(lua_State *L, const struct verdict *v)
+{
+	lua_pushnil(L);
+	lua_pushstring(L, v->message);
+	lua_pushstring(L, v->sqlstate);
+	return 3;
+}
+
+/* cluster:query(sql, ...): rows, or nil, message, code. */
+static int cluster_query(lua_State *L)
+{
+	struct cluster_handle *h = check_cluster(L, 1);
+	struct classifier *classifier = state_classifier(L, h->state);
+	struct exec_query query = take_query(L, 2);
+	const struct facts *facts =
+	        classifier_facts(classifier, query.sql, strlen(query.sql), true);
+	enum intent intent = facts->intent;
+	unsigned pins = facts->pins;
+	struct query q = question(h, facts, query.sql, query.count);
+	struct blocking *b = blocking_begin(L, h->state, "cluster:query");
+	struct verdict v = decide(L, h, &q);
+	if (v.kind == VERDICT_REJECT)
+		return push_rejection(L, &v);
+	struct operation_statement statement = {
+	        .to = {.cluster = h->cluster,
+	               .route = v.route,
+	               .endpoint = v.endpoint,
+	               .last_write = h->last_write},
+	        .query = query,
+	        .intent = intent,
+	        .pins = pins,
+	};
+	operation_start(&b->op, &statement, blocking_done);
+	blocking_wait(L, b);
+	if (intent == INTENT_WRITE)
+		h->last_write = clock_now();
+	if (b->op.refused_by_replica)
+		classifier_learn_write(classifier, query.sql, strlen(query.sql), true);
+	return blocking_result(L, b, h->null_as_nil);
+}
+
+/* cluster:verdict(sql): what the policy says of a statement that is not run: the name of the route
+ * or endpoint, and whether the policy failed. */
+static int cluster_verdict(lua_State *L)
+{
+	struct cluster_handle *h = check_cluster(L, 1);
+	const char *sql = luaL_checkstring(L, 2);
+	struct classifier *classifier = state_classifier(L, h->state);
+	const struct facts *facts = classifier_facts(classifier, sql, strlen(sql), true);
+	struct query q = question(h, facts, sql, 0);
+	struct verdict v = decide(L, h, &q);
+	lua_pushstring(L, verdict_name(&v));
+	lua_pushboolean(L, v.fallback);
+	return 2;
+}
+
+static bool all_known(const struct cluster *c, double since)
+{
+	for (size_t i = 0; i < c->endpoint_count; i++) {
+		const struct endpoint *e = &c->endpoints[i];
+		if (health_usable(&e->health) && e->reported < since)
+			return false;
+	}
+	return true;
+}
+
+/* Probes all endpoints that are believed to be there, and waits for what comes of it. */
+static int cluster_probe(lua_State *L)
+{
+	struct cluster_handle *h = check_cluster(L, 1);
+	struct cluster *c = h->cluster;
+	struct blocking *b = blocking_begin(L, h->state, "cluster:health");
+	double now = clock_now(), deadline = now + c->health.timeout + PROBE_QUIET;
+	for (size_t i = 0; i < c->endpoint_count; i++) {
+		endpoint_suspect(&c->endpoints[i]);
+		probe_demand(&c->endpoints[i]);
+	}
+	while (!all_known(c, now) && clock_now() < deadline)
+		blocking_turn(L, b);
+	return 0;
+}
+
+void open_statement(lua_State *L)
+{
+	static const luaL_Reg methods[] = {
+	        {"query", cluster_query}, {"verdict", cluster_verdict}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"probe", cluster_probe}, {NULL, NULL}};
+	lua_getfield(L, -1, "cluster_methods");
+	luaL_setfuncs(L, methods, 0);
+	lua_pop(L, 1);
+	luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,58 @@
+/* handles.c - see handles.h. */
+/* SPDX-License-Identifier: MIT */
+#include "script/handles.h"
+
+#include <lauxlib.h>
+
+void handle_class(lua_State *L, const char *name, const luaL_Reg *metamethods,
+                  const luaL_Reg *methods)
+{
+	luaL_newmetatable(L, name);
+	lua_pushboolean(L, false);
+	lua_setfield(L, -2, "__metatable");
+	luaL_setfuncs(L, metamethods, 0);
+	if (!methods)
+		return;
+	lua_newtable(L);
+	luaL_setfuncs(L, methods, 0);
+	lua_setfield(L, -2, "__index");
+}
+
+void field_numbers(lua_State *L, const char *const *names, size_t count)
+{
+	lua_createtable(L, 0, (int)count);
+	for (size_t i = 1; i < count; i++) {
+		lua_pushinteger(L, (lua_Integer)i);
+		lua_setfield(L, -2, names[i]);
+	}
+}
+
+lua_Integer field_number(lua_State *L, int upvalue)
+{
+	lua_pushvalue(L, 2);
+	lua_rawget(L, lua_upvalueindex(upvalue));
+	lua_Integer number = lua_tointeger(L, -1);
+	lua_pop(L, 1);
+	return number;
+}
+
+int field_unknown(lua_State *L, const char *what, const char *const *names, size_t count)
+{
+	const char *key = luaL_tolstring(L, 2, NULL);
+	luaL_Buffer b;
+	luaL_buffinit(L, &b);
+	for (size_t i = 1; i < count; i++) {
+		luaL_addstring(&b, i > 1 ? ", " : "");
+		luaL_addstring(&b, names[i]);
+	}
+	luaL_pushresult(&b);
+	return luaL_error(L, "%s has no field \"%s\"; it has %s", what, key, lua_tostring(L, -1));
+}
+
+struct cluster_handle *check_cluster(lua_State *L, int index)
+{
+	struct cluster_handle *h = luaL_checkudata(L, index, CLUSTER_HANDLE);
+	if (!h->cluster)
+		luaL_error(L, "the cluster is closed");
+	return h;
+}

@@ -1,0 +1,100 @@
+/* handles.h - what the Lua handles of moongate hold, and how they are made.
+ *
+ * Every handle of a cluster keeps the cluster's userdata alive and reaches the cluster through it;
+ * cluster:close() blanks `cluster` there, and with that all of them. All metatables have a false
+ * __metatable, so that a script cannot get at their finalizers. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_SCRIPT_HANDLES_H
+#define MOONGATE_SCRIPT_HANDLES_H
+
+#include "base/list.h"
+#include "cluster/cluster.h"
+#include "script/policy_lua.h"
+#include "script/state.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#define COUNT(array)      (sizeof(array) / sizeof *(array))
+
+#define CLUSTER_HANDLE    "moongate.cluster"
+#define ROUTE_HANDLE      "moongate.route"
+#define ENDPOINT_HANDLE   "moongate.endpoint"
+#define REJECTION_HANDLE  "moongate.rejection"
+#define ROUTER_HANDLE     "moongate.router"
+#define BACKOFF_HANDLE    "moongate.backoff"
+#define CONNECTION_HANDLE "moongate.connection"
+
+/* User values of a cluster's userdata. */
+enum {
+	CLUSTER_ENDPOINTS_TABLE = 1,
+	CLUSTER_ROUTES_TABLE,
+	CLUSTER_POLICY,
+	CLUSTER_QUERY,
+	CLUSTER_USER_VALUES = 4
+};
+
+struct cluster_handle {
+	struct cluster *cluster; /* NULL: closed */
+	struct state *state;
+	struct policy policy;
+	struct session_facts session; /* the embedded module's own: one per cluster */
+	double last_write;            /* see struct demand */
+	bool null_as_nil;             /* rows leave NULL out, instead of moongate.NULL */
+	struct route_handle *routes;  /* all that were made: CLUSTER_ROUTES_TABLE keeps them */
+	struct list loans;            /* connections and transactions that hold a server */
+};
+
+/* User value 1: the cluster's userdata. */
+struct route_handle {
+	struct route_handle *next; /* of its owner's */
+	struct cluster_handle *owner;
+	struct route *route;
+};
+
+/* User value 1: the cluster's userdata. */
+struct endpoint_handle {
+	struct cluster_handle *owner;
+	unsigned index;
+};
+
+/* What moongate.router() makes has no content of its own, but two user values: the address to
+ * listen on, and a table from the names of databases to clusters. */
+enum { ROUTER_LISTEN = 1, ROUTER_CLUSTERS, ROUTER_USER_VALUES = 2 };
+
+/* What moongate.reject() makes. */
+struct rejection {
+	char sqlstate[6];
+	char message[POLICY_MESSAGE];
+};
+
+/* Names a new metatable (left on the stack) and hides it from scripts. `methods` may be NULL. */
+void handle_class(lua_State *L, const char *name, const luaL_Reg *metamethods,
+                  const luaL_Reg *methods);
+
+/* A handle's fields: pushes a table from their names (names[0] is not used) to their numbers; an
+ * __index that has it as upvalue `upvalue` looks its second argument up (0: none); and says that
+ * there is none, listing those that there are. */
+void field_numbers(lua_State *L, const char *const *names, size_t count);
+lua_Integer field_number(lua_State *L, int upvalue);
+int field_unknown(lua_State *L, const char *what, const char *const *names, size_t count);
+
+/* The cluster at `index`; raises where it is none, or closed. */
+struct cluster_handle *check_cluster(lua_State *L, int index);
+
+/* Pushes the one userdata that stands for this endpoint. `cluster` is an absolute index. */
+void push_endpoint(lua_State *L, int cluster, unsigned index);
+
+struct backoff_config take_backoff(lua_State *L, int table);
+
+/* Each makes its metatables and adds its functions to the table on top of the stack. */
+void open_cluster(lua_State *L);
+void open_route(lua_State *L);
+void open_endpoint(lua_State *L);
+void open_router(lua_State *L);
+void open_statement(lua_State *L);
+void open_connection(lua_State *L);
+void open_backoff(lua_State *L);
+void open_classify(lua_State *L);
+
+#endif

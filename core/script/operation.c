@@ -1,0 +1,219 @@
+/* operation.c - see operation.h. */
+/* SPDX-License-Identifier: MIT */
+#include "script/operation.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void on_dispatched(struct dispatch *dispatch, struct server *server, enum status status,
+                          const char *sqlstate, const char *reason);
+static void on_executed(struct exec *exec, enum status status, PGresult *result);
+
+static bool fit_for_others(const struct operation *op, const PGconn *conn)
+{
+	return op->pins == 0 && PQstatus(conn) == CONNECTION_OK &&
+	       PQtransactionStatus(conn) == PQTRANS_IDLE;
+}
+
+static void give_back(struct operation *op, bool usable)
+{
+	struct server *server = op->server;
+	op->server = NULL;
+	if (!server)
+		return;
+	if (!op->loan)
+		pool_release(server, usable && fit_for_others(op, server->conn));
+	else if (usable && PQstatus(server->conn) == CONNECTION_OK)
+		loan_watch(op->loan);
+	else
+		loan_lose(op->loan, server->error);
+}
+
+static void finish(struct operation *op)
+{
+	op->cluster = NULL;
+	op->fn(op);
+}
+
+static void fail(struct operation *op, const char *sqlstate, const char *message)
+{
+	snprintf(op->sqlstate, sizeof op->sqlstate, "%s", sqlstate);
+	snprintf(op->message, sizeof op->message, "%.*s", (int)strcspn(message, "\n"), message);
+	finish(op);
+}
+
+static void borrow(struct operation *op)
+{
+	op->attempts++;
+	dispatch_start(&op->dispatch, &op->request, on_dispatched);
+}
+
+/* Another endpoint of the route, while there may be one that was not tried. */
+static bool elsewhere(struct operation *op, const struct endpoint *without)
+{
+	if (!op->request.route || op->attempts > op->cluster->endpoint_count)
+		return false;
+	op->request.excluded |= UINT64_C(1) << without->index;
+	borrow(op);
+	return true;
+}
+
+static void lost_unsent(struct operation *op)
+{
+	struct endpoint *endpoint = op->server->endpoint;
+	char why[sizeof op->server->error];
+	memcpy(why, op->server->error, sizeof why);
+	give_back(op, false);
+	endpoint_suspect(endpoint);
+	/* An idle server that had died; the others may have, too. */
+	if (!op->loan && op->attempts <= op->cluster->pool.size + op->cluster->endpoint_count)
+		borrow(op);
+	else
+		fail(op, "08006", why);
+}
+
+static void run(struct operation *op)
+{
+	if (exec_start(&op->exec, op->server, &op->query, on_executed) != ST_OK)
+		lost_unsent(op);
+}
+
+static void on_dispatched(struct dispatch *dispatch, struct server *server, enum status status,
+                          const char *sqlstate, const char *reason)
+{
+	struct operation *op = LIST_ENTRY(dispatch, struct operation, dispatch);
+	op->server = server;
+	if (status != ST_OK)
+		fail(op, sqlstate, reason ? reason : status_name(status));
+	else if (op->query.sql)
+		run(op);
+	else
+		finish(op);
+}
+
+static void lost(struct operation *op)
+{
+	char message[sizeof op->message];
+	struct endpoint *endpoint = op->server->endpoint;
+	snprintf(message, sizeof message, "the connection to %s was lost%s: %s", endpoint->name,
+	         op->may_commit ? ", the outcome is unknown" : "", op->server->error);
+	give_back(op, false);
+	endpoint_suspect(endpoint);
+	if (op->loan || op->may_commit || !elsewhere(op, endpoint))
+		fail(op, op->may_commit ? "08007" : "08006", message);
+}
+
+static bool is(const char *sqlstate, const char *other)
+{
+	return strcmp(sqlstate, other) == 0;
+}
+
+/* What a hot standby answers to what it cannot do: 25006 mostly, some commands others with a
+ * message that says so. */
+static bool refused_for_recovery(const char *sqlstate, const char *message)
+{
+	if (is(sqlstate, "25006"))
+		return true;
+	return (is(sqlstate, "0A000") || is(sqlstate, "55000") || is(sqlstate, "XX000")) &&
+	       (strstr(message, "recovery") || strstr(message, "standby"));
+}
+
+/* A read that failed only because it ran on a replica runs again where it does not. */
+static bool repaired(struct operation *op, const char *sqlstate, const char *message)
+{
+	struct endpoint *endpoint = op->server->endpoint;
+	if (op->loan || op->may_commit || !op->request.route || endpoint->role == ROLE_PRIMARY)
+		return false;
+	bool refused = refused_for_recovery(sqlstate, message);
+	if (!refused && !is(sqlstate, "40001"))
+		return false;
+	PQclear(op->result);
+	op->result = NULL;
+	give_back(op, true);
+	if (!refused)
+		return elsewhere(op, endpoint);
+	op->refused_by_replica = true;
+	op->request.route = cluster_default_route(op->cluster, INTENT_WRITE);
+	borrow(op);
+	return true;
+}
+
+static void answered(struct operation *op)
+{
+	const char *sqlstate = PQresultErrorField(op->result, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(op->result, PG_DIAG_MESSAGE_PRIMARY);
+	if (PQresultStatus(op->result) == PGRES_FATAL_ERROR) {
+		sqlstate = sqlstate ? sqlstate : "08006";
+		message = message ? message : PQresultErrorMessage(op->result);
+		if (repaired(op, sqlstate, message))
+			return;
+		give_back(op, true);
+		fail(op, sqlstate, message);
+		return;
+	}
+	bool left_open = !op->loan && PQtransactionStatus(op->server->conn) != PQTRANS_IDLE;
+	give_back(op, true);
+	if (left_open)
+		fail(op, "25000",
+		     "the statement left a transaction open, which was rolled back: "
+		     "use cluster:transaction()");
+	else
+		finish(op);
+}
+
+static void on_executed(struct exec *exec, enum status status, PGresult *result)
+{
+	struct operation *op = LIST_ENTRY(exec, struct operation, exec);
+	op->result = result;
+	if (status == ST_OK) {
+		answered(op);
+	} else if (status == ST_ECLIENT) {
+		give_back(op, false);
+		fail(op, "0A000", "COPY from or to the client is not supported by the module");
+	} else {
+		lost(op);
+	}
+}
+
+void operation_start(struct operation *op, const struct operation_statement *statement,
+                     operation_done_fn *fn)
+{
+	*op = (struct operation){.cluster = statement->to.cluster,
+	                         .fn = fn,
+	                         .request = statement->to,
+	                         .query = statement->query,
+	                         .may_commit = statement->intent == INTENT_WRITE,
+	                         .pins = statement->pins};
+	borrow(op);
+}
+
+void operation_borrow(struct operation *op, const struct dispatch_request *to,
+                      operation_done_fn *fn)
+{
+	*op = (struct operation){.cluster = to->cluster, .fn = fn, .request = *to};
+	borrow(op);
+}
+
+void operation_run(struct operation *op, struct loan *loan, const struct exec_query *query,
+                   bool may_commit, operation_done_fn *fn)
+{
+	*op = (struct operation){.cluster = loan->server->endpoint->cluster,
+	                         .fn = fn,
+	                         .query = *query,
+	                         .may_commit = may_commit,
+	                         .loan = loan,
+	                         .server = loan->server};
+	run(op);
+}
+
+void operation_end(struct operation *op)
+{
+	if (op->cluster) {
+		dispatch_cancel(&op->dispatch);
+		exec_cancel(&op->exec);
+	}
+	give_back(op, !op->cluster);
+	op->cluster = NULL;
+	PQclear(op->result);
+	op->result = NULL;
+}

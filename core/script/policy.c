@@ -1,0 +1,173 @@
+/* policy.c - see policy.h. */
+/* SPDX-License-Identifier: MIT */
+#include "script/policy.h"
+
+#include "base/clock.h"
+#include "script/fence.h"
+#include "script/handles.h"
+#include "script/policy_lua.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LOG_EVERY 1.0 /* s between lines about a policy's errors */
+
+struct verdict policy_default(struct policy *p, const struct query *q)
+{
+	return (struct verdict){
+	        .kind = VERDICT_ROUTE,
+	        .route = cluster_default_route(p->owner->cluster, q->facts->intent),
+	};
+}
+
+/* A script that fails at every query fails thousands of times a second. */
+static void log_error_line(struct policy *p, const char *why)
+{
+	double now = clock_now();
+	const struct log *log = &p->state->context->log;
+	if (p->stats.tripped) {
+		log_error(log, "policy taken out of the path", LOG_T("error", why),
+		          LOG_N("errors_in_a_row", p->streak),
+		          LOG_T("next", "default routes decide until the script is loaded anew"));
+	} else if (p->logged == 0 || now - p->logged >= LOG_EVERY) {
+		log_warn(log, "policy error", LOG_T("error", why), LOG_N("errors", p->unlogged + 1),
+		         LOG_T("next", "default route"));
+	} else {
+		p->unlogged++;
+		return;
+	}
+	p->logged = now;
+	p->unlogged = 0;
+}
+
+static struct verdict fall_back(struct policy *p, const struct query *q, const char *why)
+{
+	p->stats.errors++;
+	p->stats.tripped = ++p->streak >= POLICY_BREAKER;
+	log_error_line(p, why);
+	struct verdict v = policy_default(p, q);
+	v.fallback = true;
+	return v;
+}
+
+static struct verdict complain_of_result(lua_State *L, struct policy *p, const struct query *q)
+{
+	char why[160];
+	snprintf(why, sizeof why,
+	         "the policy returned a %s; it may return a route or an endpoint of its own "
+	         "cluster, nil, or moongate.reject()",
+	         lua_typename(L, lua_type(L, -1)));
+	return fall_back(p, q, why);
+}
+
+/* Converts nothing: an error object may be anything, and memory may be short. */
+static struct verdict complain_of_error(lua_State *L, struct policy *p, const struct query *q)
+{
+	char why[512];
+	const struct fence *fence = &p->state->fence;
+	if (fence->expired)
+		snprintf(why, sizeof why, "%s: the policy used up its %d instructions",
+		         fence->where, POLICY_INSTRUCTIONS);
+	else if (lua_type(L, -1) == LUA_TSTRING)
+		snprintf(why, sizeof why, "%s", lua_tostring(L, -1));
+	else
+		snprintf(why, sizeof why, "the error is a %s, not a message",
+		         lua_typename(L, lua_type(L, -1)));
+	return fall_back(p, q, why);
+}
+
+static struct verdict reject(struct policy *p, const struct rejection *r)
+{
+	struct verdict v = {.kind = VERDICT_REJECT, .label = p->label};
+	snprintf(p->label, sizeof p->label, POLICY_LABEL "%s", r->message);
+	v.message = p->label + strlen(POLICY_LABEL);
+	memcpy(v.sqlstate, r->sqlstate, sizeof v.sqlstate);
+	return v;
+}
+
+static struct verdict judge(lua_State *L, struct policy *p, const struct query *q)
+{
+	const struct state *state = p->state;
+	const void *address = lua_touserdata(L, -1);
+	for (const struct route_handle *r = p->owner->routes; r; r = r->next)
+		if (r == address)
+			return (struct verdict){.kind = VERDICT_ROUTE, .route = r->route};
+	if (lua_isnil(L, -1))
+		return policy_default(p, q);
+	const struct endpoint_handle *e = state_handle(L, state, -1, HANDLE_ENDPOINT);
+	if (e && e->owner == p->owner)
+		return (struct verdict){.kind = VERDICT_ENDPOINT,
+		                        .endpoint = &p->owner->cluster->endpoints[e->index]};
+	const struct rejection *rejection = state_handle(L, state, -1, HANDLE_REJECTION);
+	if (rejection)
+		return reject(p, rejection);
+	return complain_of_result(L, p, q);
+}
+
+struct verdict policy_ask(lua_State *L, struct policy *p, const struct query *q)
+{
+	struct fence *fence = &p->state->fence;
+	struct fence_saved saved;
+	p->stats.calls++;
+	query_handle_begin(p->handle, q);
+	fence_enter(L, fence, POLICY_INSTRUCTIONS, &saved);
+	int failed = lua_pcall(L, 1, 1, 0);
+	fence_leave(L, fence, &saved);
+	query_handle_end(p->handle);
+	struct verdict v = failed || fence->expired ? complain_of_error(L, p, q) : judge(L, p, q);
+	if (!v.fallback)
+		p->streak = 0;
+	lua_pop(L, 1);
+	return v;
+}
+
+struct verdict policy_route(struct policy *p, const struct query *q)
+{
+	if (!p->handle || p->stats.tripped) {
+		struct verdict v = policy_default(p, q);
+		v.fallback = p->stats.tripped;
+		return v;
+	}
+	lua_pushvalue(p->L, p->anchor);
+	lua_pushvalue(p->L, p->anchor + 1);
+	return policy_ask(p->L, p, q);
+}
+
+void policy_anchor(struct policy *p, lua_State *L, int index)
+{
+	p->L = L;
+	p->anchor = index;
+}
+
+bool policy_busy(const struct policy *p)
+{
+	return p->handle && query_handle_busy(p->handle);
+}
+
+struct policy_stats policy_stats(const struct policy *p)
+{
+	return p->stats;
+}
+
+void policy_session_end(struct policy *p, struct session_facts *session)
+{
+	if (session->vars == 0 || !p->L)
+		return;
+	lua_pushvalue(p->L, p->anchor + 1);
+	query_handle_drop_vars(p->L, session->vars);
+	lua_pop(p->L, 1);
+	session->vars = 0;
+}
+
+const char *verdict_name(const struct verdict *v)
+{
+	switch (v->kind) {
+	case VERDICT_ROUTE:
+		return route_name(v->route);
+	case VERDICT_ENDPOINT:
+		return v->endpoint->name;
+	case VERDICT_REJECT:
+		break;
+	}
+	return v->label;
+}

@@ -1,0 +1,69 @@
+/* policy.h - the user's Lua function, asked where a query goes, behind a fence.
+ *
+ * The fence: a budget of VM instructions that the script's own pcall cannot swallow; in the router
+ * also a memory cap. An error never costs the query: it is counted, logged (rate-limited), and the
+ * cluster's default route is used; `POLICY_BREAKER` errors in a row take the script out of the
+ * path. Nothing outside the script room knows that the policy is Lua. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_SCRIPT_POLICY_H
+#define MOONGATE_SCRIPT_POLICY_H
+
+#include "cluster/cluster.h"
+#include "sql/facts.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define POLICY_BREAKER      100    /* errors in a row */
+#define POLICY_INSTRUCTIONS 100000 /* VM instructions per call */
+
+/* Who asks. The strings belong to the session and may be NULL. */
+struct session_facts {
+	const char *user, *database, *application_name, *address;
+	int vars; /* reference to the Lua table `session.vars`, made at first use; 0: none yet.
+	             policy_session_end() gives it back */
+};
+
+/* One question. All that it points to stays until the call returns, no longer. */
+struct query {
+	const struct facts *facts;
+	const char *sql;
+	size_t sql_size;
+	bool standard_strings;
+	bool in_transaction;
+	unsigned parameters; /* how many the statement takes */
+	struct session_facts *session;
+};
+
+enum verdict_kind { VERDICT_ROUTE, VERDICT_ENDPOINT, VERDICT_REJECT };
+
+/* `route` and `endpoint` belong to the cluster; `message` is valid until the next policy_route().
+ */
+struct verdict {
+	enum verdict_kind kind;
+	bool fallback; /* the policy failed, or is out of the path: this is the default route */
+	struct route *route;
+	struct endpoint *endpoint;
+	const char *message;
+	const char *label; /* of a rejection: "reject: MESSAGE"; valid as long as `message` */
+	char sqlstate[6];
+};
+
+/* What logs and `moongate explain` call it: the route's or the endpoint's name, "reject: ...". */
+const char *verdict_name(const struct verdict *verdict);
+
+struct policy_stats {
+	uint64_t calls, errors;
+	bool tripped; /* out of the path */
+};
+
+struct policy;
+
+struct verdict policy_route(struct policy *policy, const struct query *query);
+
+struct policy_stats policy_stats(const struct policy *policy);
+
+void policy_session_end(struct policy *policy, struct session_facts *session);
+
+#endif

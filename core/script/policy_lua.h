@@ -1,0 +1,54 @@
+/* policy_lua.h - a policy as the script room sees it: the Lua side of policy.h. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_SCRIPT_POLICY_LUA_H
+#define MOONGATE_SCRIPT_POLICY_LUA_H
+
+#include "script/policy.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#define POLICY_MESSAGE 256 /* bytes of a rejection's text */
+#define POLICY_LABEL   "reject: "
+
+struct state;
+struct query_handle;
+struct cluster_handle;
+
+/* Lies inside of its cluster's handle. */
+struct policy {
+	struct state *state;
+	struct cluster_handle *owner;
+	struct query_handle *handle; /* NULL: there is no function, the default route decides */
+	struct policy_stats stats;
+	unsigned streak;   /* errors in a row */
+	double logged;     /* when the last error was */
+	uint64_t unlogged; /* errors since then */
+	lua_State *L;      /* policy_anchor(); NULL: only policy_ask() */
+	int anchor;        /* where on L's stack the function stands, and next to it the query */
+	char label[sizeof POLICY_LABEL + POLICY_MESSAGE];
+};
+
+/* Asks the function below the query handle on top of L's stack, and pops both. Must not be called
+ * while this policy is being asked. Neither raises nor leaves Lua's memory short. */
+struct verdict policy_ask(lua_State *L, struct policy *policy, const struct query *query);
+
+/* The same for a policy without a function. */
+struct verdict policy_default(struct policy *policy, const struct query *query);
+
+bool policy_busy(const struct policy *policy);
+
+/* Says where on L's own stack the function stands for good, and next to it the query handle: what
+ * policy_route() uses. For a state that is the router's. */
+void policy_anchor(struct policy *policy, lua_State *L, int index);
+
+/* bind_query.c's part: the userdata that a policy is called with. */
+struct query_handle *query_handle_new(lua_State *L); /* pushes it */
+void query_handle_begin(struct query_handle *handle, const struct query *query);
+void query_handle_end(struct query_handle *handle);
+bool query_handle_busy(const struct query_handle *handle);
+
+/* Forgets a session's `vars`; the query handle is on top of the stack. */
+void query_handle_drop_vars(lua_State *L, int vars);
+
+#endif

@@ -1,0 +1,110 @@
+/* state.c - see state.h. */
+/* SPDX-License-Identifier: MIT */
+#include "script/state.h"
+
+#include "base/random.h"
+#include "cluster/resolver.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define STATEMENTS 1000 /* that the embedded module's classifier remembers */
+
+static const char state_key; /* its address is the key; the byte is never read */
+
+/* Goes last: in a state that is closed, finalizers run in the reverse order of creation. */
+static int state_gc(lua_State *L)
+{
+	struct state *s = lua_touserdata(L, 1);
+	classifier_free(s->classifier);
+	s->classifier = NULL;
+	resolver_free(s->own.resolver);
+	s->own.resolver = NULL;
+	if (s->own.loop)
+		ev_loop_destroy(s->own.loop);
+	s->own.loop = NULL;
+	return 0;
+}
+
+static struct log default_log(void)
+{
+	struct log log = {.level = LOG_WARN, .fd = STDERR_FILENO};
+	const char *name = getenv("MOONGATE_LOG");
+	if (name && !log_level_parse(name, &log.level))
+		log_warn(&log, "MOONGATE_LOG is none of debug, info, warn, error, off",
+		         LOG_T("value", name));
+	return log;
+}
+
+static void open_own(lua_State *L, struct state *s)
+{
+	s->embedded = true;
+	s->context = &s->own;
+	s->own.log = default_log();
+	random_secret(&s->own.random, sizeof s->own.random);
+	s->own.loop = ev_loop_new(EVFLAG_AUTO);
+	if (s->own.loop)
+		s->own.resolver = resolver_new(s->own.loop);
+	if (s->own.resolver)
+		ev_suspend(s->own.loop);
+	else
+		luaL_error(L, "moongate: cannot start: no memory or descriptors for an event loop");
+}
+
+struct state *state_new(lua_State *L, struct context *context)
+{
+	struct state *s = lua_newuserdatauv(L, sizeof *s, 0);
+	*s = (struct state){.context = context};
+	lua_createtable(L, 0, 1);
+	lua_pushcfunction(L, state_gc);
+	lua_setfield(L, -2, "__gc");
+	lua_setmetatable(L, -2);
+	if (!context)
+		open_own(L, s);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
+	return s;
+}
+
+struct state *state_of(lua_State *L)
+{
+	lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
+	struct state *s = lua_touserdata(L, -1);
+	lua_pop(L, 1);
+	return s;
+}
+
+struct classifier *state_classifier(lua_State *L, struct state *s)
+{
+	if (!s->classifier)
+		s->classifier = classifier_new(STATEMENTS);
+	if (!s->classifier)
+		luaL_error(L, "moongate: out of memory");
+	return s->classifier;
+}
+
+void *state_handle(lua_State *L, const struct state *s, int index, enum handle_type type)
+{
+	void *handle = lua_touserdata(L, index);
+	if (!handle || !lua_getmetatable(L, index))
+		return NULL;
+	const void *metatable = lua_topointer(L, -1);
+	lua_pop(L, 1);
+	return metatable == s->types[type] ? handle : NULL;
+}
+
+void state_enter(lua_State *L, struct state *s, const char *what)
+{
+	if (!s->embedded)
+		luaL_error(L, "%s: a routing script says where queries go; it cannot run any",
+		           what);
+	if (s->fence.depth > 0)
+		luaL_error(L, "%s: a policy says where a query goes; it cannot run any", what);
+	ev_resume(s->context->loop);
+	ev_run(s->context->loop, EVRUN_NOWAIT); /* servers that have gone, answers to probes */
+}
+
+void state_leave(struct state *s)
+{
+	ev_suspend(s->context->loop);
+}

@@ -1,0 +1,49 @@
+/* state.h - what moongate keeps for one Lua state: the loop that its handles live on, the fence
+ * around its policies, and how its handles are recognized.
+ *
+ * Made by the embedded module when it is first required, or by script_load() for the router's. It
+ * lies in the registry, under a key of its own; there is nothing in C globals, so that several
+ * states of one process do not know of each other. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_SCRIPT_STATE_H
+#define MOONGATE_SCRIPT_STATE_H
+
+#include "cluster/context.h"
+#include "script/fence.h"
+#include "sql/classifier.h"
+
+#include <lua.h>
+#include <stdbool.h>
+
+/* The handles that C code has to tell apart fast. */
+enum handle_type { HANDLE_ENDPOINT, HANDLE_REJECTION, HANDLE_TYPES };
+
+struct state {
+	struct context *context; /* the router's, or `own` */
+	struct context own;
+	bool embedded; /* it may run the loop: queries, health; not so inside of the router */
+	struct classifier *classifier; /* made at first need */
+	struct fence fence;
+	const void *types[HANDLE_TYPES]; /* their metatables, by lua_topointer() */
+};
+
+/* `context` NULL: an embedded one, with a loop of its own, that goes with the Lua state. Raises
+ * when out of memory. */
+struct state *state_new(lua_State *L, struct context *context);
+
+/* The state's, or NULL before state_new(). */
+struct state *state_of(lua_State *L);
+
+/* Raises when out of memory. */
+struct classifier *state_classifier(lua_State *L, struct state *state);
+
+/* The handle of this type at `index`, or NULL. Neither raises nor allocates. */
+void *state_handle(lua_State *L, const struct state *state, int index, enum handle_type type);
+
+/* The loop runs between these two calls only, and no time passes for its timers outside of them.
+ * Raises, blaming the caller, where blocking has no place: in a routing script, inside of a policy.
+ * `what` is "cluster:query". */
+void state_enter(lua_State *L, struct state *state, const char *what);
+void state_leave(struct state *state);
+
+#endif
