@@ -1,0 +1,29 @@
+/* cancel.h - cancel requests: from a client's key to the statement that its server is running.
+ *
+ * libpq's PQcancel() blocks, so it runs on a thread of its own. Until it is done the server is kept
+ * from any other borrower: a cancel never hits a statement of somebody else's. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_ROUTER_CANCEL_H
+#define MOONGATE_ROUTER_CANCEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct server;
+struct worker;
+
+#define CANCELS_MAX                                                                                \
+	64 /* under way at once; a request beyond them is dropped, as requests may be              \
+	    */
+
+/* Unknown keys and idle clients are passed over without a word, as PostgreSQL does. */
+void cancel_request(struct worker *w, uint32_t pid, uint32_t secret);
+
+/* A borrower gives `server` back. True: a cancel is under way for it, and gives it back later. */
+bool cancel_keeps(struct server *server, bool reusable);
+
+/* For the worker: threads tell through w->cancel_done. */
+void cancel_init(struct worker *w);
+void cancel_stop(struct worker *w);
+
+#endif

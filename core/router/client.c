@@ -1,0 +1,361 @@
+/* client.c - see client.h. */
+/* SPDX-License-Identifier: MIT */
+#include "router/client.h"
+
+#include "base/random.h"
+#include "router/cancel.h"
+#include "router/relay.h"
+#include "router/welcome.h"
+#include "wire/message.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void on_client_readable(struct ev_loop *loop, ev_io *watcher, int events);
+static void on_client_writable(struct ev_loop *loop, ev_io *watcher, int events);
+
+static struct ev_loop *loop_of(const struct client *c)
+{
+	return c->worker->context.loop;
+}
+
+/* Keys are ours, not PostgreSQL's: a cancel request names a client, whichever server it is on. */
+static void give_key(struct client *c)
+{
+	struct client *other;
+	do {
+		random_secret(&c->key, sizeof c->key);
+		c->key.pid &= 0x7fffffff;
+		HASH_FIND(hh, c->worker->by_key, &c->key, sizeof c->key, other);
+	} while (other);
+	HASH_ADD(hh, c->worker->by_key, key, sizeof c->key, c);
+}
+
+enum status client_new(struct worker *worker, int fd, const char *address)
+{
+	struct client *c = calloc(1, sizeof *c);
+	if (!c)
+		return ST_ENOMEM;
+	c->address = strdup(address);
+	if (!c->address) {
+		free(c);
+		return ST_ENOMEM;
+	}
+	c->worker = worker;
+	c->fd = fd;
+	c->last_write = -INFINITY;
+	c->standard_strings = true;
+	ev_io_init(&c->reader, on_client_readable, fd, EV_READ);
+	ev_io_init(&c->writer, on_client_writable, fd, EV_WRITE);
+	list_push_back(&worker->clients, &c->link);
+	worker->client_count++;
+	give_key(c);
+	ev_io_start(loop_of(c), &c->reader);
+	return ST_OK;
+}
+
+void client_drop(struct client *c)
+{
+	if (c->state == CLIENT_GONE)
+		return;
+	c->state = CLIENT_GONE;
+	relay_abandon(c);
+	if (c->home)
+		policy_session_end(c->home->policy, &c->session);
+	ev_io_stop(loop_of(c), &c->reader);
+	ev_io_stop(loop_of(c), &c->writer);
+	HASH_DEL(c->worker->by_key, c);
+	list_remove(&c->link);
+	list_push_back(&c->worker->gone, &c->link);
+	c->worker->client_count--;
+	close(c->fd);
+}
+
+void client_free(struct client *c)
+{
+	list_remove(&c->link);
+	buffer_free(&c->in);
+	buffer_free(&c->out);
+	settings_free(&c->settings);
+	free(c->user);
+	free(c->database);
+	free(c->address);
+	free(c);
+}
+
+static enum status send_now(struct client *c, const uint8_t *bytes, size_t size, size_t *sent)
+{
+	ssize_t n = send(c->fd, bytes, size, MSG_NOSIGNAL);
+	*sent = n > 0 ? (size_t)n : 0;
+	return n >= 0 || errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? ST_OK
+	                                                                           : ST_CLOSED;
+}
+
+bool client_flush(struct client *c)
+{
+	size_t sent = 0;
+	if (buffer_size(&c->out) &&
+	    send_now(c, buffer_data(&c->out), buffer_size(&c->out), &sent) != ST_OK) {
+		client_drop(c);
+		return false;
+	}
+	buffer_consume(&c->out, sent);
+	if (buffer_size(&c->out)) {
+		ev_io_start(loop_of(c), &c->writer);
+		return true;
+	}
+	ev_io_stop(loop_of(c), &c->writer);
+	if (c->state == CLIENT_CLOSING) {
+		client_drop(c);
+		return false;
+	}
+	return true;
+}
+
+bool client_send(struct client *c, const uint8_t *bytes, size_t size)
+{
+	size_t sent = 0;
+	if (buffer_size(&c->out) == 0 && send_now(c, bytes, size, &sent) != ST_OK) {
+		client_drop(c);
+		return false;
+	}
+	if (sent == size)
+		return true;
+	if (buffer_append(&c->out, bytes + sent, size - sent) != ST_OK) {
+		client_drop(c);
+		return false;
+	}
+	ev_io_start(loop_of(c), &c->writer);
+	return true;
+}
+
+void client_close(struct client *c, const char *sqlstate, const char *message, const char *hint)
+{
+	if (c->state >= CLIENT_CLOSING)
+		return;
+	relay_abandon(c);
+	c->state = CLIENT_CLOSING;
+	ev_io_stop(loop_of(c), &c->reader);
+	buffer_free(&c->in);
+	if (sqlstate && message_error(&c->out, "FATAL", sqlstate, message, hint) != ST_OK)
+		buffer_free(&c->out);
+	client_flush(c);
+}
+
+/* Encodings whose characters may hold a quote or a backslash as their second byte: only clients use
+ * them (PostgreSQL, 24.3.1), and the lexer would read such a character as the end of a string. */
+static bool hides_quotes(const char *encoding)
+{
+	static const char *const names[] = {"BIG5",   "GB18030",        "GBK",       "JOHAB",
+	                                    "SJIS",   "SHIFT_JIS_2004", "SHIFT_JIS", "MSKANJI",
+	                                    "WIN932", "WINDOWS932",     "SHIFTJIS",  "UHC",
+	                                    "WIN949", "WINDOWS949",     "WIN950",    "WINDOWS950",
+	                                    "WIN936", "WINDOWS936",     "SJIS2004"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (strcasecmp(names[i], encoding) == 0)
+			return true;
+	return false;
+}
+
+static void begin_session(struct client *c, const struct startup *startup)
+{
+	const char *wrong = NULL;
+	for (const char *at = startup->parameters, *name, *value; startup_next(&at, &name, &value);)
+		if (strcmp(name, "replication") == 0 && strcmp(value, "0") != 0 &&
+		    strcmp(value, "false") != 0 && strcmp(value, "off") != 0)
+			wrong = "replication connections are not routed: connect to the primary";
+	if (wrong) {
+		client_close(c, "0A000", wrong, NULL);
+		return;
+	}
+	c->user = strdup(startup->user);
+	c->database = strdup(startup->database);
+	enum status status = settings_read(&c->settings, startup);
+	if (!c->user || !c->database || status == ST_ENOMEM) {
+		client_close(c, "53200", "out of memory", NULL);
+		return;
+	}
+	if (status != ST_OK) {
+		client_close(c, "42601",
+		             "invalid command-line argument for server process in options",
+		             "options may hold -c NAME=VALUE and --NAME=VALUE.");
+		return;
+	}
+	c->home = script_cluster(c->worker->script, c->database);
+	if (!c->home) {
+		client_close(c, "3D000", "no cluster of the routing script serves this database",
+		             NULL);
+		return;
+	}
+	c->session = (struct session_facts){
+	        .user = c->user,
+	        .database = c->database,
+	        .application_name = settings_get(&c->settings, "application_name"),
+	        .address = c->address,
+	};
+	const char *strings = settings_get(&c->settings, "standard_conforming_strings");
+	c->standard_strings = !strings || strcmp(strings, "off") != 0;
+	const char *encoding = settings_get(&c->settings, "client_encoding");
+	if (encoding && hides_quotes(encoding))
+		c->pins |= RELAY_PIN_ENCODING;
+	if (message_negotiate(&c->out, startup) != ST_OK) {
+		client_close(c, "53200", "out of memory", NULL);
+		return;
+	}
+	c->state = CLIENT_WELCOMING; /* and welcomed when its packet is used up: see after() */
+}
+
+/* One packet of the start; false when there is nothing more to read for now, or the client is gone.
+ */
+static bool start(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
+{
+	struct startup s;
+	const char *wrong, *sqlstate;
+	switch (startup_read(bytes, size, &s, &wrong, &sqlstate)) {
+	case ST_OK:
+		break;
+	case ST_AGAIN:
+		return false;
+	default:
+		client_close(c, sqlstate, wrong, NULL);
+		return false;
+	}
+	*used = s.size;
+	switch (s.kind) {
+	case STARTUP_SSL:
+	case STARTUP_GSS:
+		return client_send(c, (const uint8_t *)"N", 1);
+	case STARTUP_CANCEL:
+		cancel_request(c->worker, s.pid, s.secret);
+		client_close(c, NULL, NULL, NULL);
+		return false;
+	case STARTUP_SESSION:
+		break;
+	}
+	begin_session(c, &s);
+	return false;
+}
+
+static enum status take(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
+{
+	*used = 0;
+	if (c->state == CLIENT_READY)
+		return relay_take(c, bytes, size, used);
+	while (c->state == CLIENT_STARTING && *used < size) {
+		size_t packet = 0;
+		bool more = start(c, bytes + *used, size - *used, &packet);
+		*used += packet;
+		if (!more)
+			break;
+	}
+	return ST_OK;
+}
+
+static void read_or_rest(struct client *c, enum status status)
+{
+	if (status == ST_AGAIN || c->state != CLIENT_READY || c->eof)
+		ev_io_stop(loop_of(c), &c->reader);
+	else
+		ev_io_start(loop_of(c), &c->reader);
+}
+
+/* Nothing is under way for a client that will send no more: it is done. */
+static bool finished(const struct client *c)
+{
+	return c->eof && c->state == CLIENT_READY && !relay_busy(c);
+}
+
+/* What `take` leaves to be done once its bytes are accounted for. */
+static void after(struct client *c, enum status status)
+{
+	if (c->state == CLIENT_WELCOMING && !c->exchange) {
+		ev_io_stop(loop_of(c), &c->reader);
+		welcome_client(c);
+	} else if (finished(c)) {
+		client_close(c, NULL, NULL, NULL);
+	} else if (status == ST_AGAIN || !ev_is_active(&c->reader)) {
+		read_or_rest(c, status);
+	}
+}
+
+static void feed_stored(struct client *c)
+{
+	size_t used;
+	enum status status = take(c, buffer_data(&c->in), buffer_size(&c->in), &used);
+	if (c->state >= CLIENT_CLOSING)
+		return;
+	buffer_consume(&c->in, used);
+	after(c, status);
+}
+
+static void feed_fresh(struct client *c, const uint8_t *bytes, size_t size)
+{
+	size_t used;
+	enum status status = take(c, bytes, size, &used);
+	if (c->state >= CLIENT_CLOSING)
+		return;
+	if (buffer_append(&c->in, bytes + used, size - used) != ST_OK) {
+		client_drop(c);
+		return;
+	}
+	after(c, status);
+}
+
+void client_resume(struct client *c)
+{
+	if (buffer_size(&c->in))
+		feed_stored(c);
+	else if (finished(c))
+		client_close(c, NULL, NULL, NULL);
+	else
+		read_or_rest(c, ST_OK);
+}
+
+static void on_end(struct client *c)
+{
+	c->eof = true;
+	ev_io_stop(loop_of(c), &c->reader);
+	if (c->state == CLIENT_READY && relay_busy(c))
+		return;
+	client_drop(c);
+}
+
+static void on_client_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	struct client *c = LIST_ENTRY(watcher, struct client, reader);
+	uint8_t *bytes = c->worker->bytes;
+	ssize_t n = recv(c->fd, bytes, WORKER_BUFFER, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return;
+	if (n < 0) {
+		client_drop(c);
+		return;
+	}
+	if (n == 0) {
+		on_end(c);
+		return;
+	}
+	if (buffer_size(&c->in) == 0) {
+		feed_fresh(c, bytes, (size_t)n);
+		return;
+	}
+	if (buffer_append(&c->in, bytes, (size_t)n) != ST_OK)
+		client_drop(c);
+	else
+		feed_stored(c);
+}
+
+static void on_client_writable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	struct client *c = LIST_ENTRY(watcher, struct client, writer);
+	if (client_flush(c) && buffer_size(&c->out) == 0)
+		relay_drained(c);
+}

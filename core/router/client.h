@@ -1,0 +1,73 @@
+/* client.h - an application's connection to the router, from its first byte to its last.
+ *
+ *  STARTING --startup--> WELCOMING --welcome--> READY --Terminate, refusal--> CLOSING --> GONE
+ *
+ * CLOSING still sends its last words. GONE has given back all but its memory, which the worker
+ * frees when no callback can be using it any more: whoever calls out looks at the state afterwards.
+ *
+ * A client that is READY and asks for nothing owns no buffer and no server: what it needs while a
+ * batch is under way is its exchange (relay.h), which it has from the batch's first byte that must
+ * wait until the server is given back. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_ROUTER_CLIENT_H
+#define MOONGATE_ROUTER_CLIENT_H
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "base/status.h"
+#include "router/settings.h"
+#include "router/worker.h"
+
+#include <uthash.h>
+
+struct exchange;
+
+enum client_state { CLIENT_STARTING, CLIENT_WELCOMING, CLIENT_READY, CLIENT_CLOSING, CLIENT_GONE };
+
+struct client {
+	struct list link; /* in worker->clients */
+	struct worker *worker;
+	enum client_state state;
+	int fd;
+	ev_io reader, writer;
+	struct buffer in;                  /* received, not yet routed */
+	struct buffer out;                 /* the client's to take */
+	struct exchange *exchange;         /* NULL: nothing under way */
+	const struct script_cluster *home; /* its database's cluster and policy */
+	char *user, *database, *address;
+	struct settings settings;
+	struct session_facts session;
+	UT_hash_handle hh; /* in worker->by_key */
+	struct cancel_key {
+		uint32_t pid, secret;
+	} key;
+	double last_write; /* when a write of its was last seen done; -INFINITY: never */
+	unsigned pins;     /* enum pin, and those of relay.h: why it keeps its server */
+	size_t discard;    /* bytes of a message still to pass over */
+	bool standard_strings;
+	bool skip_to_sync; /* its batch was refused: nothing counts until Sync */
+	bool eof;          /* it will send no more */
+};
+
+/* Takes over `fd`. ST_ENOMEM: not taken. `address` is copied. */
+enum status client_new(struct worker *worker, int fd, const char *address);
+
+/* Sends what is in c->out, as far as the client takes it now. False: the client is gone. */
+bool client_flush(struct client *c);
+
+/* Sends bytes, keeping what the client does not take now. False: as above. */
+bool client_send(struct client *c, const uint8_t *bytes, size_t size);
+
+/* Ends the connection: with a FATAL error, or without a word where `sqlstate` is NULL. */
+void client_close(struct client *c, const char *sqlstate, const char *message, const char *hint);
+
+/* Ends it without another word: the state is GONE afterwards. */
+void client_drop(struct client *c);
+
+/* Frees the memory of a client that is GONE. */
+void client_free(struct client *c);
+
+/* Looks again at what is in c->in, and reads on. */
+void client_resume(struct client *c);
+
+#endif

@@ -1,0 +1,18 @@
+/* welcome.h - what a new client is told before its first query: settings, cancel key, readiness.
+ *
+ * The settings are a real server's, with the client's own applied to it; they are remembered per
+ * cluster, user, database and startup settings, so that all but the first client like it are
+ * welcomed without PostgreSQL. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_ROUTER_WELCOME_H
+#define MOONGATE_ROUTER_WELCOME_H
+
+struct client;
+struct worker;
+
+/* The client is READY afterwards, or still WELCOMING, or was refused. */
+void welcome_client(struct client *c);
+
+void welcome_free_all(struct worker *w);
+
+#endif

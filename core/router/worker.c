@@ -1,0 +1,133 @@
+/* worker.c - see worker.h. */
+/* SPDX-License-Identifier: MIT */
+#include "router/worker.h"
+
+#include "base/random.h"
+#include "cluster/resolver.h"
+#include "router/cancel.h"
+#include "router/client.h"
+#include "router/listener.h"
+#include "router/relay.h"
+#include "router/welcome.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#define CLASSIFIER_ENTRIES 10000
+
+/* Frees clients that have ended, when no callback can be using them any more. */
+static void on_burial(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	struct worker *w = LIST_ENTRY(watcher, struct worker, burial);
+	while (!list_empty(&w->gone))
+		client_free(LIST_ENTRY(w->gone.next, struct client, link));
+}
+
+static void stop(struct worker *w)
+{
+	log_info(&w->context.log, "stopping", LOG_N("clients", w->client_count));
+	listener_free(w->listener);
+	w->listener = NULL;
+	w->draining = true;
+	LIST_EACH (&w->clients, link)
+		client_close(LIST_ENTRY(link, struct client, link), "57P01",
+		             "terminating connection due to administrator command", NULL);
+	ev_break(w->context.loop, EVBREAK_ALL);
+}
+
+static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	stop(watcher->data);
+}
+
+static void watch_signal(struct worker *w, ev_signal *watcher, int number)
+{
+	ev_signal_init(watcher, on_signal, number);
+	watcher->data = w;
+	ev_signal_start(w->context.loop, watcher);
+}
+
+/* As many descriptors as the hard limit allows: one for each client, one for each server. */
+static void raise_descriptors(const struct worker *w)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+		log_debug(&w->context.log, "descriptors", LOG_N("limit", limit.rlim_cur));
+}
+
+static bool init_parts(struct worker *w)
+{
+	w->context.loop = ev_loop_new(EVFLAG_AUTO);
+	if (!w->context.loop)
+		return false;
+	random_secret(&w->context.random, sizeof w->context.random);
+	w->context.resolver = resolver_new(w->context.loop);
+	w->classifier = classifier_new(CLASSIFIER_ENTRIES);
+	w->bytes = malloc(WORKER_BUFFER);
+	ev_prepare_init(&w->burial, on_burial);
+	ev_prepare_start(w->context.loop, &w->burial);
+	cancel_init(w);
+	return w->context.resolver && w->classifier && w->bytes;
+}
+
+bool worker_init(struct worker *w, const char *script, const char *listen,
+                 const struct script_options *options, char *error, size_t error_size)
+{
+	const struct log kept = w->context.log;
+	*w = (struct worker){.context.log = kept};
+	list_init(&w->clients);
+	list_init(&w->gone);
+	list_init(&w->spare);
+	list_init(&w->cancels);
+	if (!init_parts(w)) {
+		snprintf(error, error_size, "out of memory");
+		return false;
+	}
+	raise_descriptors(w);
+	w->script = script_load(&w->context, script, options, error, error_size);
+	if (!w->script)
+		return false;
+	w->listener =
+	        listener_new(w, listen ? listen : script_listen(w->script), error, error_size);
+	return w->listener != NULL;
+}
+
+void worker_run(struct worker *w)
+{
+	for (size_t i = 0; i < script_cluster_count(w->script); i++)
+		cluster_start(script_cluster_at(w->script, i)->cluster);
+	watch_signal(w, &w->terminate, SIGTERM);
+	watch_signal(w, &w->interrupt, SIGINT);
+	ev_run(w->context.loop, 0);
+	ev_signal_stop(w->context.loop, &w->terminate);
+	ev_signal_stop(w->context.loop, &w->interrupt);
+}
+
+void worker_free(struct worker *w)
+{
+	if (!w->context.loop)
+		return;
+	listener_free(w->listener);
+	LIST_EACH (&w->clients, link)
+		client_drop(LIST_ENTRY(link, struct client, link));
+	on_burial(w->context.loop, &w->burial, 0);
+	cancel_stop(w);
+	LIST_EACH (&w->spare, link)
+		free(LIST_ENTRY(link, struct exchange, link));
+	welcome_free_all(w);
+	script_free(w->script);
+	classifier_free(w->classifier);
+	resolver_free(w->context.resolver);
+	free(w->bytes);
+	ev_loop_destroy(w->context.loop);
+	w->context.loop = NULL;
+}

@@ -1,0 +1,51 @@
+/* worker.h - one thread's whole world: loop, script, caches, clients. Ten workers are ten of these.
+ */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_ROUTER_WORKER_H
+#define MOONGATE_ROUTER_WORKER_H
+
+#include "base/list.h"
+#include "cluster/context.h"
+#include "script/script.h"
+#include "sql/classifier.h"
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WORKER_BUFFER (64 * 1024) /* bytes that one read may bring */
+
+struct client;
+struct listener;
+struct welcome;
+
+struct worker {
+	struct context context;
+	struct script *script;
+	struct classifier *classifier;
+	struct listener *listener;
+	struct list clients;
+	struct list gone; /* clients that have ended, until their memory is freed */
+	ev_prepare burial;
+	struct client *by_key;    /* uthash: cancel key to client */
+	struct welcome *welcomes; /* uthash: what clients like one are greeted with */
+	struct list spare;        /* exchanges to use again */
+	struct list cancels;      /* cancel requests under way */
+	unsigned cancel_count, client_count;
+	ev_async cancel_done;
+	ev_signal terminate, interrupt;
+	bool draining;
+	uint8_t *bytes; /* WORKER_BUFFER of them: what was read last, forwarded from here */
+};
+
+/* Loads the script and listens; `listen` overrides what the script says. On failure false, and
+ * `error` says why; worker_free() cleans up in any case. */
+bool worker_init(struct worker *w, const char *script, const char *listen,
+                 const struct script_options *options, char *error, size_t error_size);
+
+/* Runs until SIGTERM or SIGINT. */
+void worker_run(struct worker *w);
+
+void worker_free(struct worker *w);
+
+#endif
