@@ -1,0 +1,127 @@
+---moongate: PostgreSQL clusters for Lua, and the language of the router's scripts.
+---
+---One implementation for both homes: in an application `require "moongate"` opens pools, probes
+---and runs queries; in a routing script the router runs what the script describes.
+-- SPDX-License-Identifier: MIT
+local core = require "moongate.core"
+local options = require "moongate.options"
+
+local M = {
+  ---What NULL is in rows and parameters: a light userdata, the same as lua-cjson's null.
+  NULL = core.NULL,
+  ---What the router knows of a statement from its text.
+  ---@type fun(sql: string): moongate.Facts
+  classify = core.classify,
+  ---What a policy returns to refuse a query; the SQLSTATE is 42501 unless it says otherwise.
+  ---@type fun(message: string, sqlstate?: string): moongate.Rejection
+  reject = core.reject,
+}
+
+---@class moongate.Facts
+---@field intent "read"|"write"
+---@field kind string
+---@field tables string[]
+---@field functions string[]
+---@field pins string[]
+---@field statements integer
+---@field fingerprint string
+---@field reason string?  why the intent is "write"
+
+---@class moongate.Rejection
+
+---@class moongate.Endpoint
+---@field name string
+---@field host string
+---@field port integer
+---@field role "primary"|"replica"|"unknown"
+---@field region string?
+---@field weight number
+---@field up boolean
+---@field state "starting"|"up"|"down"|"failed"
+---@field error string?     why it is not up
+---@field lag number        seconds that the replica is behind, by its own account
+---@field lag_bytes integer
+---@field latency number    seconds, moving average
+---@field in_flight integer
+---@field waiting integer
+---@field staleness number  seconds since it was known to hold all commits
+
+---@class moongate.Route
+
+---@class moongate.Cluster
+---@field primary moongate.Endpoint?
+---@field replicas moongate.Endpoint[]
+---@field endpoints moongate.Endpoint[]
+---@field query fun(self, sql: string, ...): table?, string?, string?  rows, or nil, message, code
+---@field transaction fun(self, fn: fun(tx: moongate.Transaction): ...): any, string?, string?
+---@field pool fun(self, intent: "read"|"write"): moongate.Pool
+---@field health fun(self): moongate.Health
+---@field verdict fun(self, sql: string): string, boolean  where it would go; whether the policy failed
+---@field close fun(self)
+local cluster_methods = core.cluster_methods
+cluster_methods.transaction = require "moongate.transaction"
+cluster_methods.pool = require "moongate.pool"
+cluster_methods.health = require "moongate.health"
+
+---A way to choose an endpoint: made once, returned by the policy for as many queries as it likes.
+---@type fun(self: moongate.Cluster, opts: table): moongate.Route
+---opts: to, balance, consistency, max_staleness, max_lag, prefer, fallback, hold, name
+cluster_methods.route = core.checked("cluster:route", function(self, opts)
+  local config, why = options.route(opts)
+  if not config then return nil, why end
+  return core.route(self, config)
+end)
+
+---@type fun(opts: table): moongate.Cluster
+---opts: primary, replicas, pool, health, backoff, policy
+M.cluster = core.checked("moongate.cluster", function(opts)
+  local config, why = options.cluster(opts)
+  if not config then return nil, why end
+  return core.cluster(config, config.policy)
+end)
+
+---@class moongate.Backoff
+---@field failures integer  in a row, since the last success
+---@field spent boolean     there were as many as `attempts`
+---@field delay fun(self): number    seconds to wait after the failures so far
+---@field fail fun(self): number     counts a failure; the seconds to wait before the next attempt
+---@field succeed fun(self)          counts a success: the next failure is the first one again
+---@field delays fun(self): function for delay in backoff:delays() do ... end
+
+---@type fun(opts?: table): moongate.Backoff
+---opts: initial, factor, max, attempts, jitter
+M.backoff = core.checked("moongate.backoff", function(opts)
+  local config, why = options.backoff(opts)
+  if not config then return nil, why end
+  return core.backoff(config)
+end)
+
+---What a routing script returns.
+---@type fun(opts: table): moongate.Router
+---opts: listen, and cluster or clusters = { database = cluster, ["*"] = cluster }
+M.router = core.checked("moongate.router", function(opts)
+  local config, why = options.router(opts)
+  if not config then return nil, why end
+  return core.router(config.listen, config.clusters)
+end)
+
+---@class moongate.Router
+
+---Options for moongate.cluster from the environment: DATABASE_URL, DATABASE_REPLICA_URL (none, or
+---several, separated by spaces), MOONGATE_REGION (where all of them are).
+---@type fun(): table
+M.from_env = core.checked("moongate.from_env", function()
+  local region = os.getenv("MOONGATE_REGION")
+  local primary = os.getenv("DATABASE_URL")
+  if not primary or primary == "" then
+    return nil, "DATABASE_URL is not set; it names the primary, such as postgres://user@host:5432/database"
+  end
+  if region == "" then region = nil end
+  local replicas = {}
+  for url in (os.getenv("DATABASE_REPLICA_URL") or ""):gmatch("%S+") do
+    replicas[#replicas + 1] = { url = url, region = region }
+  end
+  return { primary = { url = primary, region = region }, replicas = replicas }
+end)
+
+return M

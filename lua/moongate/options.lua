@@ -1,0 +1,331 @@
+---What users may write in moongate's options tables, and what they are told when it is something
+---else: which option, what it was, what would be right. Every function here returns the checked
+---options in the form that moongate.core takes, or nil and a message; it never raises. Values that
+---may hold a password are never repeated.
+-- SPDX-License-Identifier: MIT
+local core = require "moongate.core"
+
+local M = {}
+
+local HUGE = math.huge
+
+---The edit distance of two names, counting a swap of neighbours as one edit.
+local function distance(a, b)
+  local above, row = nil, {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local before
+    before, above, row = above, row, { [0] = i }
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      row[j] = math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + cost)
+      if before and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        row[j] = math.min(row[j], before[j - 2] + 1)
+      end
+    end
+  end
+  return row[#b]
+end
+
+---' (did you mean "replicas"?)', or nothing where no name is near.
+---@param name any
+---@param known string[]
+---@return string
+function M.suggest(name, known)
+  if type(name) ~= "string" or #name > 40 then return "" end
+  local best, nearest = nil, HUGE
+  for _, candidate in ipairs(known) do
+    local d = distance(name:lower(), candidate)
+    if d < nearest then best, nearest = candidate, d end
+  end
+  if not best or nearest > math.max(1, #best // 3) then return "" end
+  return (" (did you mean %q?)"):format(best)
+end
+
+local function sorted_keys(t)
+  local keys = {}
+  for key in pairs(t) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  return keys
+end
+
+---A value as a message may show it: numbers and short words, never what could be a URL.
+local function shown(value)
+  if type(value) == "number" or type(value) == "boolean" or value == nil then return tostring(value) end
+  if type(value) == "string" and #value <= 40 and value:find("^[%w_ %-]*$") then return ("%q"):format(value) end
+  return "a " .. type(value)
+end
+
+-- A check takes (value, where) and returns the value in its final form, or nil and a message.
+
+local function must_be(what)
+  return function(value, where) return nil, ("%s must be %s, not %s"):format(where, what, shown(value)) end
+end
+
+local function number(low, high, what)
+  local refuse = must_be(what)
+  return function(value, where)
+    if type(value) ~= "number" or not (value >= low and value <= high) or value == HUGE then
+      return refuse(value, where)
+    end
+    return value
+  end
+end
+
+local function integer(low, high)
+  local refuse = must_be(("an integer from %d to %d"):format(low, high))
+  return function(value, where)
+    local whole = math.type(value) and math.tointeger(value)
+    if not whole or whole < low or whole > high then return refuse(value, where) end
+    return whole
+  end
+end
+
+local function text(what)
+  local refuse = must_be(what)
+  return function(value, where)
+    if type(value) ~= "string" or value == "" or value:find("\0", 1, true) then return refuse(value, where) end
+    return value
+  end
+end
+
+---@param names string[]
+---@param hint? table<string, string>  what to say of values that will come, or have another name
+local function choice(names, hint)
+  local quoted = {}
+  for i, name in ipairs(names) do quoted[i] = ("%q"):format(name) end
+  local refuse = must_be((#names > 1 and "one of " or "") .. table.concat(quoted, ", "))
+  return function(value, where)
+    for _, name in ipairs(names) do
+      if value == name then return value end
+    end
+    local _, why = refuse(value, where)
+    return nil, why .. (hint and hint[value] or M.suggest(value, names))
+  end
+end
+
+local seconds = number(0, HUGE, "a number of seconds of at least 0")
+local some_seconds = number(0.001, HUGE, "a number of seconds of at least 0.001")
+local weight = number(0, HUGE, "a number of at least 0")
+local name = text("a name")
+local region = text("the name of a region")
+local url = text("a URL, such as \"postgres://user@host:5432/database\"")
+
+---A check of a table that may hold the options of `schema` (name -> check) and no others.
+---@param schema table<string, function>
+---@param required? string[]
+local function options_of(schema, required)
+  local known = sorted_keys(schema)
+  return function(value, where)
+    local prefix = where and where .. "." or ""
+    if type(value) ~= "table" then
+      return nil, ("%s must be a table of options, not %s"):format(where or "its argument", shown(value))
+    end
+    local checked = {}
+    for _, key in ipairs(sorted_keys(value)) do
+      local check = schema[key]
+      if not check then
+        return nil, ("unknown option \"%s%s\"%s"):format(prefix, tostring(key), M.suggest(key, known))
+      end
+      local why
+      checked[key], why = check(value[key], prefix .. key)
+      if checked[key] == nil then return nil, why end
+    end
+    for _, key in ipairs(required or {}) do
+      if checked[key] == nil then return nil, ("%s%s is missing"):format(prefix, key) end
+    end
+    return checked
+  end
+end
+
+local endpoint_options = options_of({ url = url, name = name, region = region, weight = weight }, { "url" })
+
+local function endpoint(value, where)
+  if type(value) == "string" then value = { url = value } end
+  if type(value) ~= "table" then return must_be("a URL or { url = ... }")(value, where) end
+  return endpoint_options(value, where)
+end
+
+---A sequence without holes, or nil and what is wrong with it.
+local function list_of(check, what)
+  local refuse = must_be(what)
+  return function(value, where)
+    if type(value) ~= "table" then return refuse(value, where) end
+    local checked = {}
+    for _, key in ipairs(sorted_keys(value)) do
+      if math.type(key) ~= "integer" or key < 1 or key > #value then
+        return nil, ("%s must be %s, with nothing at %s"):format(where, what, shown(key))
+      end
+    end
+    for i = 1, #value do
+      local why
+      checked[i], why = check(value[i], ("%s[%d]"):format(where, i))
+      if checked[i] == nil then return nil, why end
+    end
+    return checked
+  end
+end
+
+local function factory(value, where)
+  if type(value) == "function" then return value end
+  return must_be("a function(cluster) that returns a function(query)")(value, where)
+end
+
+local backoff = options_of {
+  initial = seconds,
+  factor = number(1, HUGE, "a number of at least 1"),
+  max = seconds,
+  attempts = integer(0, 1000000),
+  jitter = number(0, 1, "a number from 0 to 1"),
+}
+
+local cluster = options_of({
+  primary = endpoint,
+  replicas = list_of(endpoint, "a list of URLs or { url = ... }"),
+  pool = options_of {
+    size = integer(1, 100000),
+    acquire_timeout = seconds,
+    connect_timeout = some_seconds,
+    idle_timeout = seconds,
+    max_lifetime = seconds,
+  },
+  health = options_of {
+    interval = some_seconds,
+    timeout = some_seconds,
+    fall = integer(1, 1000),
+    rise = integer(1, 1000),
+  },
+  backoff = backoff,
+  null = choice { "nil" },
+  policy = factory,
+}, { "primary" })
+
+---@param options any  as in moongate.cluster
+---@return table? config, string? why
+function M.cluster(options)
+  local checked, why = cluster(options)
+  if not checked then return nil, why end
+  local primary = checked.primary
+  primary.role = "primary"
+  local endpoints = { primary }
+  for i, replica in ipairs(checked.replicas or {}) do
+    replica.role = "replica"
+    endpoints[i + 1] = replica
+  end
+  return {
+    endpoints = endpoints,
+    pool = checked.pool,
+    health = checked.health,
+    backoff = checked.backoff,
+    null = checked.null,
+    policy = checked.policy,
+  }
+end
+
+---@return table? config, string? why
+function M.backoff(options)
+  if options == nil then return {} end
+  return backoff(options)
+end
+
+local targets = { primary = true, replicas = true, any = true }
+local target_names = list_of(name, "\"primary\", \"replicas\", \"any\", endpoint names, or { region = ... }")
+local target_region = options_of({ region = region }, { "region" })
+
+---Where a route leads, as the options `to`, `names` and `region` of moongate.core.
+local function target(value, where)
+  if targets[value] then return { to = value } end
+  if type(value) == "string" then value = { value } end
+  if type(value) == "table" and value[1] == nil and next(value) ~= nil then
+    local checked, why = target_region(value, where)
+    if not checked then return nil, why end
+    return { to = "region", region = checked.region }
+  end
+  local names, why = target_names(value, where)
+  if not names then return nil, why end
+  if #names == 0 then return nil, where .. " names no endpoint" end
+  return { to = "named", names = names }
+end
+
+local route = options_of({
+  name = name,
+  to = target,
+  balance = choice { "weighted", "round_robin", "least_in_flight", "latency" },
+  consistency = choice({ "eventual", "bounded", "read_your_writes", "strong" },
+    { session = "; \"session\" is not supported by this version" }),
+  scope = choice({ "session" }, {
+    user = "; this version supports no other scope",
+    table = "; this version supports no other scope",
+    cluster = "; this version supports no other scope",
+  }),
+  max_staleness = seconds,
+  max_lag = number(0.001, HUGE, "a number of seconds of at least 0.001"),
+  prefer = region,
+  fallback = choice { "primary" },
+  hold = seconds,
+}, { "to" })
+
+---@param options any  as in cluster:route
+---@return table? config, string? why
+function M.route(options)
+  local checked, why = route(options)
+  if not checked then return nil, why end
+  if checked.consistency == "bounded" and not checked.max_staleness then
+    return nil, "consistency = \"bounded\" needs max_staleness, in seconds"
+  end
+  if checked.max_staleness and checked.consistency ~= "bounded" then
+    return nil, "max_staleness needs consistency = \"bounded\""
+  end
+  local to = checked.to
+  checked.to, checked.names, checked.region, checked.scope = to.to, to.names, to.region, nil
+  return checked
+end
+
+---"host:port", "[::1]:port"
+local function address(value, where)
+  local port = type(value) == "string" and (value:match("^%[[%x:.%%%w]+%]:(%d+)$") or value:match("^[^:%s]+:(%d+)$"))
+  if not port or #port > 5 or tonumber(port) > 65535 then
+    return nil, ("%s must be an address such as \"127.0.0.1:6432\", not %s"):format(where, shown(value))
+  end
+  return value
+end
+
+local function is_cluster(value, where)
+  if core.is_cluster(value) then return value end
+  return must_be("a moongate.cluster{...} that is not closed")(value, where)
+end
+
+local function clusters(value, where)
+  if type(value) ~= "table" or next(value) == nil then
+    return must_be("a table such as { app = cluster, [\"*\"] = other }")(value, where)
+  end
+  local seen = {}
+  for _, database in ipairs(sorted_keys(value)) do
+    if type(database) ~= "string" then return nil, where .. " has a key that is no database's name" end
+    local this, why = is_cluster(value[database], ("%s[%q]"):format(where, database))
+    if not this then return nil, why end
+    if seen[this] then
+      return nil, ("%s has the same cluster for %q and %q; make one for each, or use \"*\""):format(
+        where, seen[this], database)
+    end
+    seen[this] = database
+  end
+  return value
+end
+
+local DEFAULT_LISTEN = "127.0.0.1:6432"
+
+local router = options_of { listen = address, cluster = is_cluster, clusters = clusters }
+
+---@param options any  as in moongate.router
+---@return table? config, string? why
+function M.router(options)
+  local checked, why = router(options)
+  if not checked then return nil, why end
+  if (checked.cluster == nil) == (checked.clusters == nil) then
+    return nil, "it takes either cluster = ... or clusters = { database = ... }"
+  end
+  return { listen = checked.listen or DEFAULT_LISTEN, clusters = checked.clusters or { ["*"] = checked.cluster } }
+end
+
+return M

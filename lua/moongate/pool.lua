@@ -1,0 +1,40 @@
+---cluster:pool("read" | "write"): servers to borrow, for what one statement at a time can't do.
+-- SPDX-License-Identifier: MIT
+local core = require "moongate.core"
+
+---@class moongate.Connection
+---@field query fun(self, sql: string, ...): table?, string?, string?
+---@field status fun(self): "idle"|"in_block"|"failed"|"lost"
+---@field release fun(self)
+
+---@class moongate.Pool
+local methods = {}
+local mt = { __name = "moongate.pool", __index = methods, __metatable = false }
+
+---Borrows a connection: to a replica where the intent is "read" and one will do, else to the
+---primary. It goes back with release(), with `local c <close> = ...`, or when it is collected.
+---@return moongate.Connection? connection, string? message, string? code
+function methods:acquire()
+  return core.borrow(self.cluster, self.intent, "pool:acquire")
+end
+
+---Gives a connection back. One that is in a transaction, or keeps state of its session, is closed.
+---@param connection moongate.Connection
+function methods:release(connection) -- luacheck: ignore 212/self
+  connection:release()
+end
+
+---@return table<string, integer>  size, idle, lent, opening, waiting; opened, closed, acquired, timeouts, failures
+function methods:stats()
+  return core.pool_stats(self.cluster, self.intent)
+end
+
+---@param cluster moongate.Cluster
+---@param intent "read"|"write"
+---@return moongate.Pool
+return function(cluster, intent)
+  if intent ~= "read" and intent ~= "write" then
+    error("cluster:pool: it takes \"read\" or \"write\"", 2)
+  end
+  return setmetatable({ cluster = cluster, intent = intent }, mt)
+end

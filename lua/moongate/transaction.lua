@@ -1,0 +1,72 @@
+---cluster:transaction(fn): a block on the primary that commits, or leaves no trace.
+-- SPDX-License-Identifier: MIT
+local core = require "moongate.core"
+
+---What `fn` is given; of use only while it runs.
+---@class moongate.Transaction
+local methods = {}
+local mt = { __name = "moongate.transaction", __index = methods, __metatable = false }
+
+-- The connections of transactions under way, and the first failure in each. Kept apart from the
+-- objects, so that an application cannot reach the connection once the transaction is over.
+local connections = setmetatable({}, { __mode = "k" })
+local failures = setmetatable({}, { __mode = "k" })
+
+---Runs a statement in the transaction.
+---@param sql string
+---@return table? rows, string? message, string? code
+function methods:query(sql, ...)
+  local connection = connections[self]
+  if not connection then error("the transaction is over", 2) end
+  local rows, message, code = connection:query(sql, ...)
+  if not rows and not failures[self] then failures[self] = { message, code } end
+  return rows, message, code
+end
+
+---Ends the block without having committed; what it did is undone, also when the server is lost.
+local function give_up(connection, message, code)
+  if connection:status() ~= "lost" then connection:query("rollback") end
+  return nil, message, code
+end
+
+---What pcall(fn, tx) gave, after the call: the transaction's results.
+local function conclude(tx, connection, ok, ...)
+  connections[tx] = nil
+  local first, message, code = ...
+  local failure, status = failures[tx], connection:status()
+  if not ok then
+    -- With the transaction in ruins, that is what the error is about: assert(tx:query(...)).
+    local ruined = failure and (status == "failed" or status == "lost")
+    return give_up(connection, first, ruined and failure[2] or nil)
+  elseif not first and message ~= nil then
+    return give_up(connection, message, code)
+  elseif status ~= "in_block" then
+    -- PostgreSQL answers COMMIT of a failed transaction with ROLLBACK, which is no error.
+    failure = failure or { "the transaction was ended inside of it", "25000" }
+    return give_up(connection, failure[1], failure[2])
+  end
+  local done, why, sqlstate = connection:query("commit")
+  if not done then return nil, why, sqlstate end
+  if select("#", ...) == 0 then return true end
+  return ...
+end
+
+---Runs `fn(tx)` in a transaction on the primary. It commits when fn returns, and its results are
+---fn's (true where there are none). It rolls back, and returns nil, message, code, when fn raises,
+---returns nil or false and a message, or leaves the transaction failed.
+---@param cluster moongate.Cluster
+---@param fn fun(tx: moongate.Transaction): ...
+---@return any ok, string? message, string? code
+return function(cluster, fn)
+  if type(fn) ~= "function" then
+    error("cluster:transaction: it takes a function(tx), not a " .. type(fn), 2)
+  end
+  local connection <close>, message, code = core.borrow(cluster, "write", "cluster:transaction")
+  if not connection then return nil, message, code end
+  local begun
+  begun, message, code = connection:query("begin")
+  if not begun then return nil, message, code end
+  local tx = setmetatable({}, mt)
+  connections[tx] = connection
+  return conclude(tx, connection, pcall(fn, tx))
+end

@@ -1,0 +1,35 @@
+rockspec_format = "3.0"
+package = "moongate"
+version = "scm-1"
+source = {
+  url = ".", -- `luarocks make` in a checkout
+}
+description = {
+  summary = "PostgreSQL clusters for Lua: pools, health, read/write routing by Lua policies",
+  detailed = [[
+    The Lua module of moongate, the PostgreSQL query router whose routing policy is a Lua script: the
+    same clusters, pools, health checks, backoff and policies inside of an application.]],
+  license = "MIT",
+}
+supported_platforms = { "linux" }
+dependencies = {
+  "lua >= 5.4, < 5.5",
+}
+build = {
+  type = "make",
+  build_target = "build/lib/moongate/core.so",
+  install_pass = false,
+  install = {
+    lib = {
+      ["moongate.core"] = "build/lib/moongate/core.so",
+    },
+    lua = {
+      ["moongate"] = "lua/moongate/init.lua",
+      ["moongate.health"] = "lua/moongate/health.lua",
+      ["moongate.options"] = "lua/moongate/options.lua",
+      ["moongate.policies.read_write_split"] = "lua/moongate/policies/read_write_split.lua",
+      ["moongate.pool"] = "lua/moongate/pool.lua",
+      ["moongate.transaction"] = "lua/moongate/transaction.lua",
+    },
+  },
+}
