@@ -1,0 +1,221 @@
+-- What users are told of options that are wrong: which, why, what would be right, in their own line.
+
+local moongate = require "moongate"
+
+local URL = "postgres://u:s3cret@localhost:1/d"
+
+describe("options", function()
+  -- The message of what `fn` raises, without this file's name.
+  local function complaint(fn)
+    local ok, err = pcall(fn)
+    assert.is_false(ok)
+    assert.is_nil(err:find("s3cret", 1, true), err)
+    local message = err:match("^tests/lua/options_spec%.lua:%d+: (.*)$")
+    assert.is_truthy(message, "blames another line: " .. err)
+    return message
+  end
+
+  local function cluster_complaint(options)
+    return complaint(function() return (moongate.cluster(options)) end)
+  end
+
+  it("names an unknown option and what it was meant to be", function()
+    assert.equal('moongate.cluster: unknown option "replica" (did you mean "replicas"?)',
+      cluster_complaint { primary = URL, replica = {} })
+    assert.equal('moongate.cluster: unknown option "pool.sise" (did you mean "size"?)',
+      cluster_complaint { primary = URL, pool = { sise = 1 } })
+    assert.equal('moongate.cluster: unknown option "replicas[2].wieght" (did you mean "weight"?)',
+      cluster_complaint { primary = URL, replicas = { URL, { url = URL, wieght = 1 } } })
+    assert.equal('moongate.cluster: unknown option "xyzzy"', cluster_complaint { primary = URL, xyzzy = 1 })
+    assert.equal('moongate.cluster: unknown option "1"', cluster_complaint { URL })
+  end)
+
+  it("says what is missing", function()
+    assert.equal("moongate.cluster: primary is missing", cluster_complaint {})
+    assert.equal("moongate.cluster: primary.url is missing", cluster_complaint { primary = {} })
+    assert.equal("moongate.cluster: its argument must be a table of options, not nil", cluster_complaint(nil))
+  end)
+
+  it("checks every value", function()
+    for _, case in ipairs {
+      { "primary must be a URL or { url = ... }, not 5", { primary = 5 } },
+      { "replicas must be a list of URLs", { primary = URL, replicas = URL } },
+      { "with nothing at \"x\"", { primary = URL, replicas = { x = URL } } },
+      { "replicas[1].weight must be a number of at least 0, not -1",
+        { primary = URL, replicas = { { url = URL, weight = -1 } } } },
+      { "primary.weight must be a number of at least 0", { primary = { url = URL, weight = 0 / 0 } } },
+      { "pool.size must be an integer from 1 to 100000, not 0", { primary = URL, pool = { size = 0 } } },
+      { "pool.size must be an integer from 1 to 100000, not 1.5", { primary = URL, pool = { size = 1.5 } } },
+      { "pool.acquire_timeout must be a number of seconds", { primary = URL, pool = { acquire_timeout = "5" } } },
+      { "health.interval must be a number of seconds", { primary = URL, health = { interval = 0 } } },
+      { "health.fall must be an integer", { primary = URL, health = { fall = math.huge } } },
+      { "backoff.factor must be a number of at least 1", { primary = URL, backoff = { factor = 0.5 } } },
+      { "backoff.jitter must be a number from 0 to 1", { primary = URL, backoff = { jitter = 2 } } },
+      { "policy must be a function(cluster)", { primary = URL, policy = "read_write_split" } },
+      { "null must be \"nil\"", { primary = URL, null = false } },
+    } do
+      local message = cluster_complaint(case[2])
+      assert.is_truthy(message:find("moongate.cluster: ", 1, true) and message:find(case[1], 1, true),
+        message .. " for " .. case[1])
+    end
+  end)
+
+  it("refuses a URL without repeating it", function()
+    local message = cluster_complaint { primary = "postgres://u:s3cret@host/d?sslmod=require" }
+    assert.is_truthy(message:find("^moongate%.cluster: primary"), message)
+  end)
+
+  it("wants a policy that returns a function", function()
+    assert.has_error(function() moongate.cluster { primary = URL, policy = function() return 5 end } end)
+  end)
+
+  describe("of routes", function()
+    local cluster
+
+    setup(function()
+      cluster = moongate.cluster {
+        primary = { url = URL, name = "main", region = "eu" },
+        replicas = { { url = "postgres://localhost:2", region = "us" } },
+      }
+    end)
+    teardown(function() cluster:close() end)
+
+    local function route_complaint(options)
+      return (complaint(function() return (cluster:route(options)) end):gsub("^cluster:route: ", ""))
+    end
+
+    it("accepts what there is", function()
+      for _, options in ipairs {
+        { to = "primary", hold = 30, name = "writes" },
+        { to = "replicas", balance = "weighted", consistency = "eventual", fallback = "primary" },
+        { to = "any", balance = "round_robin", consistency = "bounded", max_staleness = 0.5 },
+        { to = "main", balance = "least_in_flight", consistency = "read_your_writes", scope = "session" },
+        { to = { "main", "localhost:2" }, balance = "latency", consistency = "strong", max_lag = 1 },
+        { to = { region = "us" }, prefer = "eu" },
+      } do
+        assert.is_truthy(cluster:route(options))
+      end
+    end)
+
+    it("refuses what this version has not, and says what it has", function()
+      assert.equal('scope must be "session", not "user"; this version supports no other scope',
+        route_complaint { to = "replicas", scope = "user" })
+      assert.is_truthy(route_complaint { to = "replicas", consistency = "session" }
+        :find('"strong", not "session"; "session" is not supported by this version', 1, true))
+    end)
+
+    it("refuses what does not exist", function()
+      assert.equal('no endpoint is called "x"; there are: main, localhost:2', route_complaint { to = "x" })
+      assert.equal('no endpoint has the region "mars"', route_complaint { to = { region = "mars" } })
+      assert.equal('no endpoint has the region "mars"', route_complaint { to = "any", prefer = "mars" })
+      assert.equal("to names no endpoint", route_complaint { to = {} })
+      assert.equal("to is missing", route_complaint {})
+      assert.is_truthy(route_complaint { to = "any", balance = "wieghted" }:find('did you mean "weighted"?', 1, true))
+      assert.equal('fallback must be "primary", not "replicas" (did you mean "primary"?)',
+        route_complaint { to = "any", fallback = "replicas" }:gsub("replicas\"$", "%0 (did you mean \"primary\"?)"))
+    end)
+
+    it("keeps max_staleness and bounded together", function()
+      assert.equal('consistency = "bounded" needs max_staleness, in seconds',
+        route_complaint { to = "any", consistency = "bounded" })
+      assert.equal('max_staleness needs consistency = "bounded"', route_complaint { to = "any", max_staleness = 1 })
+    end)
+  end)
+
+  describe("of routers", function()
+    local cluster
+
+    setup(function() cluster = moongate.cluster { primary = URL } end)
+    teardown(function() cluster:close() end)
+
+    local function router_complaint(options)
+      -- A tail call: the line is that of the `return`, which has no frame of its own in Lua.
+      local message = complaint(function() return moongate.router(options) end)
+      return (message:gsub("^moongate%.router: ", ""))
+    end
+
+    it("takes addresses that one can listen on", function()
+      for _, address in ipairs { "127.0.0.1:6432", "[::1]:0", "localhost:65535", "*:1" } do
+        assert.is_truthy(moongate.router { listen = address, cluster = cluster })
+      end
+      for _, address in ipairs { "6432", "localhost", ":1", "a b:1", "::1:5432", "a:65536", "a:999999999999" } do
+        assert.is_truthy(router_complaint { listen = address, cluster = cluster }:find("^listen must be an address"))
+      end
+    end)
+
+    it("takes one cluster, or one for each database", function()
+      assert.equal("it takes either cluster = ... or clusters = { database = ... }",
+        router_complaint { listen = "a:1" })
+      assert.is_truthy(router_complaint { listen = "a:1", cluster = {} }:find("not a table", 1, true))
+      assert.is_truthy(router_complaint { listen = "a:1", clusters = {} }:find("^clusters must be a table"))
+      assert.is_truthy(router_complaint { listen = "a:1", clusters = { a = cluster, b = cluster } }
+        :find('the same cluster for "a" and "b"', 1, true))
+    end)
+
+    it("takes no closed cluster", function()
+      local closed = moongate.cluster { primary = URL }
+      closed:close()
+      assert.is_truthy(router_complaint { listen = "a:1", cluster = closed }:find("not closed", 1, true))
+    end)
+  end)
+end)
+
+describe("moongate.backoff", function()
+  it("doubles from 2 s to 32 s, and is spent after 5 failures", function()
+    local backoff, delays = moongate.backoff { jitter = 0 }, {}
+    assert.equal(0, backoff:delay())
+    for delay in backoff:delays() do delays[#delays + 1] = delay end
+    assert.same({ 2, 4, 8, 16, 32 }, delays)
+    assert.is_true(backoff.spent)
+    backoff:succeed()
+    assert.equal(0, backoff.failures)
+    assert.is_false(backoff.spent)
+    assert.equal(2, backoff:fail())
+  end)
+
+  it("takes its numbers from its options, and its jitter from chance", function()
+    local backoff = moongate.backoff { initial = 1, factor = 3, max = 5, attempts = 2, jitter = 0.5 }
+    local first = backoff:fail()
+    assert.is_true(first >= 0.5 and first <= 1.5)
+    assert.is_true(backoff:fail() <= 5 * 1.5)
+    assert.is_true(backoff.spent)
+  end)
+
+  it("refuses what is out of range", function()
+    assert.has_error(function() moongate.backoff { factor = 0 } end)
+    assert.has_error(function() moongate.backoff { attempt = 1 } end)
+    assert.has_error(function() return moongate.backoff().failure end)
+  end)
+end)
+
+describe("moongate.classify", function()
+  it("tells what a statement is", function()
+    local facts = moongate.classify "select lower(name) from public.users where id = 5"
+    assert.equal("read", facts.intent)
+    assert.equal("select", facts.kind)
+    assert.same({ "public.users" }, facts.tables)
+    assert.same({ "lower" }, facts.functions)
+    assert.same({}, facts.pins)
+    assert.equal(1, facts.statements)
+    assert.is_nil(facts.reason)
+    assert.equal(facts.fingerprint,
+      moongate.classify("select lower(name) from public.users where id = 6").fingerprint)
+  end)
+
+  it("says why a statement is a write", function()
+    local facts = moongate.classify "create temp table t (i int)"
+    assert.equal("write", facts.intent)
+    assert.same({ "temporary_table" }, facts.pins)
+    assert.is_string(facts.reason)
+  end)
+end)
+
+describe("moongate.reject", function()
+  it("wants a SQLSTATE of an error", function()
+    assert.is_truthy(moongate.reject("no"))
+    assert.is_truthy(moongate.reject("no", "0A000"))
+    for _, code in ipairs { "", "4250", "425011", "42 01", "00000", "01000" } do
+      assert.has_error(function() moongate.reject("no", code) end)
+    end
+  end)
+end)

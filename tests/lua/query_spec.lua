@@ -1,0 +1,202 @@
+-- cluster:query() against real PostgreSQL: values both ways, errors, and where statements run.
+
+local moongate = require "moongate"
+local shared = require "tests.support.cluster"
+local wait = require "tests.support.wait"
+
+describe("cluster:query", function()
+  local pg, cluster
+
+  setup(function()
+    pg = shared.shared()
+    pg.primary:psql "drop table if exists lua_query; create table lua_query (id int primary key, v text)"
+    pg:wait_for_replay()
+    cluster = moongate.cluster {
+      primary = pg.primary.url,
+      replicas = { pg.replicas[1].url, pg.replicas[2].url },
+      health = { interval = 0.05 },
+      policy = require "moongate.policies.read_write_split",
+    }
+    assert.equal("healthy", cluster:health().status)
+  end)
+  teardown(function() cluster:close() end)
+
+  local function one(sql, ...)
+    local rows, err = cluster:query(sql, ...)
+    assert.is_truthy(rows, err)
+    return rows[1]
+  end
+
+  it("returns rows by column name, with numbers and booleans decoded", function()
+    local row = one [[select 1::int2 as i2, -2 as i4, 9007199254740993::int8 as i8, 4294967295::oid as o,
+      1.5::float4 as f4, 0.1::float8 as f8, 'NaN'::float8 as nan, '-Infinity'::float8 as inf,
+      true as t, false as f, 1.10::numeric as n, 'text' as s, null as z, '{1,2}'::int[] as a]]
+    assert.equal(row.nan ~= row.nan, true)
+    row.nan = nil
+    assert.same({
+      i2 = 1, i4 = -2, i8 = 9007199254740993, o = 4294967295, f4 = 1.5, f8 = 0.1, inf = -math.huge,
+      t = true, f = false, n = "1.10", s = "text", z = moongate.NULL, a = "{1,2}",
+    }, row)
+    assert.equal("integer", math.type(row.i8))
+    assert.equal("float", math.type(row.f4))
+  end)
+
+  it("leaves NULL out where asked to", function()
+    local c <close> = moongate.cluster { primary = pg.primary.url, null = "nil" }
+    assert.same({ { a = 1 } }, (c:query "select 1 as a, null as b"))
+  end)
+
+  it("takes parameters of all of Lua's types, exactly", function()
+    local row = one([[select $1::int8 as i, $2::float8 as f, $3::bool as b, $4::text as s, $5::text as n1,
+      $6::int as n2, $7::float8 as inf, $8::float8 as third]],
+      math.mininteger, 0.1, true, "it's \"ä\" \\ $1", nil, moongate.NULL, math.huge, 1 / 3)
+    assert.same({
+      i = math.mininteger, f = 0.1, b = true, s = "it's \"ä\" \\ $1", n1 = moongate.NULL,
+      n2 = moongate.NULL, inf = math.huge, third = 1 / 3,
+    }, row)
+    assert.equal(2, one("select count(*) as n from unnest(array[$1, $2]) as x", "a", nil).n)
+  end)
+
+  it("raises where it is called with what cannot be a parameter", function()
+    assert.error_matches(function() cluster:query("select $1", {}) end, "nil, boolean, number or string expected")
+    assert.error_matches(function() cluster:query("select $1", "a\0b") end, "zero bytes")
+    assert.error_matches(function() cluster:query("select 1\0") end, "zero bytes")
+    assert.error_matches(function() cluster:query() end, "string expected")
+    assert.error_matches(function() cluster.query("x", "select 1") end, "moongate.cluster expected")
+  end)
+
+  it("counts the rows of commands", function()
+    assert.same({ affected_rows = 2 },
+      (cluster:query("insert into lua_query values ($1, $2), ($3, $4)", 1, "a", 2, "b")))
+    assert.same({ affected_rows = 2 }, (cluster:query "update lua_query set v = v || '!'"))
+    assert.same({ { id = 3 }, affected_rows = 1 }, (cluster:query "insert into lua_query values (3, 'c') returning id"))
+    assert.same({ affected_rows = 0 }, (cluster:query "create table if not exists lua_query (id int)"))
+    assert.same({ affected_rows = 0 }, (cluster:query ""))
+    assert.same({}, (cluster:query "select 1 where false"))
+  end)
+
+  it("returns the last of several results", function()
+    assert.same({ { b = 2 } }, (cluster:query "select 1 as a; select 2 as b"))
+  end)
+
+  it("returns nil, message and SQLSTATE where PostgreSQL refuses", function()
+    assert.same({ nil, 'syntax error at or near "selec"', "42601" }, { cluster:query "selec" })
+    local _, message, code = cluster:query("select $1::int as x", "abc")
+    assert.matches("invalid input syntax", message)
+    assert.equal("22P02", code)
+    assert.equal("23505", (select(3, cluster:query "insert into lua_query values (1, 'x'), (1, 'y')")))
+    assert.equal("42P01", (select(3, cluster:query "select 1; select * from nowhere")))
+  end)
+
+  it("sends reads to the replicas and writes to the primary", function()
+    wait.until_true("both replicas to serve reads", function()
+      local seen = {}
+      for _ = 1, 50 do seen[one("select current_setting('port')::int as port").port] = true end
+      return seen[pg.replicas[1].port] and seen[pg.replicas[2].port] and not seen[pg.primary.port]
+    end)
+    local row = one "insert into lua_query values (100, 'w') returning current_setting('port')::int as port"
+    assert.equal(pg.primary.port, row.port)
+  end)
+
+  it("reads its own writes", function()
+    for i = 1000, 1100 do
+      assert.is_truthy(cluster:query("insert into lua_query values ($1, 'own')", i))
+      assert.equal(1, one("select count(*) as n from lua_query where id = $1", i).n)
+    end
+  end)
+
+  it("runs on the primary what a replica refuses, and remembers it", function()
+    pg.primary:psql [[
+      create or replace function lua_query_writes() returns int language sql volatile as
+      'insert into lua_query values (5000) on conflict (id) do update set v = now() returning 1';
+      create or replace view lua_query_view as select lua_query_writes() as n]]
+    pg:wait_for_replay()
+    assert.equal("read", moongate.classify("select n from lua_query_view").intent)
+    local c <close> = moongate.cluster {
+      primary = pg.primary.url, replicas = { pg.replicas[1].url },
+      policy = function(cl)
+        local reads = cl:route { to = "replicas", consistency = "eventual" }
+        return function(q) if q.intent == "read" then return reads end end
+      end,
+    }
+    assert.same({ { n = 1 } }, (c:query "select n from lua_query_view"))
+    assert.equal("primary", (c:verdict "select n from lua_query_view"))
+    assert.same({ { n = 1 } }, (c:query "select n from lua_query_view"))
+  end)
+
+  it("refuses COPY from and to the application", function()
+    local _, message, code = cluster:query "copy lua_query to stdout"
+    assert.matches("COPY", message)
+    assert.equal("0A000", code)
+    assert.equal("0A000", (select(3, cluster:query "copy lua_query from stdin")))
+    assert.equal(1, one("select 1 as one").one)
+  end)
+
+  it("leaves no transaction behind", function()
+    local _, message, code = cluster:query "begin"
+    assert.matches("cluster:transaction", message)
+    assert.equal("25000", code)
+    assert.is_truthy(cluster:query "begin; insert into lua_query values (7000); commit")
+    assert.equal("25000", (select(3, cluster:query "begin; insert into lua_query values (7001)")))
+    assert.same({ { id = 7000 } }, (cluster:query "select id from lua_query where id in (7000, 7001) for update"))
+  end)
+
+  it("lends no server again whose session was changed", function()
+    assert.is_truthy(cluster:query "set application_name = 'changed'")
+    for _ = 1, 20 do
+      assert.not_equal("changed", one("select current_setting('application_name') as n for update").n)
+    end
+  end)
+
+  it("obeys a policy that rejects", function()
+    local c <close> = moongate.cluster {
+      primary = pg.primary.url,
+      policy = function()
+        local no = moongate.reject("no deletes here", "0A000")
+        return function(q) if q.kind == "delete" then return no end end
+      end,
+    }
+    assert.same({ nil, "no deletes here", "0A000" }, { c:query "delete from lua_query" })
+    assert.is_truthy(c:query "select 1")
+  end)
+
+  it("works with a primary alone", function()
+    local c <close> = moongate.cluster { primary = pg.primary.url }
+    assert.same({ { port = pg.primary.port } }, (c:query "select current_setting('port')::int as port"))
+    assert.equal("not configured", c:health().db_replica)
+    assert.equal("healthy", c:health().status)
+  end)
+
+  it("gives up on an endpoint that nobody serves, in time", function()
+    local c <close> = moongate.cluster {
+      primary = "postgres://127.0.0.1:1/d", pool = { acquire_timeout = 0.3 }, health = { timeout = 0.2 },
+    }
+    local rows, message, code = c:query "select 1"
+    assert.is_nil(rows)
+    assert.is_string(message)
+    assert.equal("57P03", code)
+    local health = c:health()
+    assert.equal("unhealthy", health.status)
+    assert.equal("disconnected", health.db_primary)
+    assert.matches("refused", health.endpoints[1].error)
+  end)
+
+  it("says why PostgreSQL does not let it in, without the password", function()
+    local c <close> = moongate.cluster {
+      primary = ("postgres://%s:wrong-Secret@127.0.0.1:%d/postgres"):format(shared.ROLE, pg.primary.port),
+    }
+    local _, message, code = c:query "select 1"
+    assert.equal("28P01", code)
+    assert.is_nil(message:find("wrong-Secret", 1, true))
+    local allowed <close> = moongate.cluster {
+      primary = ("postgres://%s:%s@127.0.0.1:%d/postgres"):format(shared.ROLE, shared.PASSWORD, pg.primary.port),
+    }
+    assert.same({ { u = shared.ROLE } }, (allowed:query "select current_user::text as u"))
+  end)
+
+  it("reads a large result", function()
+    local rows = assert(cluster:query "select g as id, repeat('x', 100) as v from generate_series(1, 50000) g")
+    assert.equal(50000, #rows)
+    assert.equal(50000, rows[50000].id)
+  end)
+end)

@@ -1,0 +1,221 @@
+-- cluster:transaction() and cluster:pool(): what needs one server for more than one statement.
+
+local moongate = require "moongate"
+local shared = require "tests.support.cluster"
+local wait = require "tests.support.wait"
+
+describe("on one server", function()
+  local pg, cluster
+
+  setup(function()
+    pg = shared.shared()
+    pg.primary:psql [[
+      drop table if exists lua_tx;
+      create table lua_tx (id int primary key deferrable initially deferred)]]
+    pg:wait_for_replay()
+    cluster = moongate.cluster {
+      primary = pg.primary.url,
+      replicas = { pg.replicas[1].url },
+      pool = { size = 2, acquire_timeout = 0.3 },
+      health = { interval = 0.05 },
+    }
+    cluster:health()
+  end)
+  before_each(function() pg.primary:psql "truncate lua_tx" end)
+  teardown(function() cluster:close() end)
+
+  local function count() return tonumber(pg.primary:psql "select count(*) from lua_tx") end
+
+  describe("a transaction", function()
+    it("commits, and returns what its function returns", function()
+      assert.same({ true }, { cluster:transaction(function(tx) assert(tx:query "insert into lua_tx values (1)") end) })
+      assert.same({ 1, "two", false }, { cluster:transaction(function() return 1, "two", false end) })
+      assert.same({ nil }, { cluster:transaction(function() return nil end) })
+      assert.equal(1, count())
+    end)
+
+    it("is one: reads inside of it see its writes", function()
+      local seen = cluster:transaction(function(tx)
+        tx:query "insert into lua_tx values (1)"
+        return tx:query("select count(*) as n, current_setting('port')::int as port from lua_tx")[1]
+      end)
+      assert.same({ n = 1, port = pg.primary.port }, seen)
+    end)
+
+    it("leaves nothing when its function raises", function()
+      local oops = {}
+      assert.same({ nil, oops }, { cluster:transaction(function(tx)
+        tx:query "insert into lua_tx values (1)"
+        error(oops)
+      end) })
+      assert.equal(0, count())
+    end)
+
+    it("leaves nothing when its function returns nil and a message", function()
+      assert.same({ nil, "changed my mind", "X" }, { cluster:transaction(function(tx)
+        tx:query "insert into lua_tx values (1)"
+        return nil, "changed my mind", "X"
+      end) })
+      assert.equal(0, count())
+    end)
+
+    it("leaves nothing when a statement failed, whatever its function says", function()
+      assert.same({ nil, 'syntax error at or near "selec"', "42601" }, { cluster:transaction(function(tx)
+        tx:query "insert into lua_tx values (1)"
+        tx:query "selec"
+        return true
+      end) })
+      local _, message, code = cluster:transaction(function(tx)
+        tx:query "insert into lua_tx values (1)"
+        local rows, why = tx:query "selec"
+        if not rows then error(why) end
+      end)
+      assert.matches("syntax error", message)
+      assert.equal("42601", code)
+      assert.equal(0, count())
+    end)
+
+    it("commits when a failed statement was undone by a savepoint", function()
+      assert.is_true(cluster:transaction(function(tx)
+        tx:query "insert into lua_tx values (1)"
+        tx:query "savepoint s"
+        tx:query "selec"
+        tx:query "rollback to s"
+      end))
+      assert.equal(1, count())
+    end)
+
+    it("tells when COMMIT is refused", function()
+      local ok, message, code = cluster:transaction(function(tx)
+        assert(tx:query "insert into lua_tx values (1)")
+        assert(tx:query "insert into lua_tx values (1)")
+      end)
+      assert.is_nil(ok)
+      assert.matches("duplicate key", message)
+      assert.equal("23505", code)
+      assert.equal(0, count())
+    end)
+
+    it("tells when it was ended inside", function()
+      assert.equal("25000", (select(3, cluster:transaction(function(tx) tx:query "commit" end))))
+    end)
+
+    it("is of no use afterwards", function()
+      local kept
+      cluster:transaction(function(tx) kept = tx end)
+      assert.error_matches(function() kept:query "select 1" end, "the transaction is over")
+    end)
+
+    it("gives its server back, however it ends", function()
+      for _ = 1, 5 do
+        cluster:transaction(function() error "no" end)
+        cluster:transaction(function(tx) tx:query "selec" end)
+        cluster:transaction(function() end)
+      end
+      local stats = cluster:pool("write"):stats()
+      assert.equal(0, stats.lent)
+      assert.is_true(stats.idle > 0)
+    end)
+
+    it("may wait for a server only so long", function()
+      local ok, message, code = cluster:transaction(function()
+        return cluster:transaction(function()
+          return cluster:transaction(function() return true end)
+        end)
+      end)
+      assert.is_nil(ok)
+      assert.matches("in time", message)
+      assert.equal("53300", code)
+    end)
+
+    it("takes a function", function()
+      assert.error_matches(function() cluster:transaction "begin" end, "takes a function%(tx%), not a string")
+    end)
+
+    it("says that the connection was lost in its middle", function()
+      local ok, message, code = cluster:transaction(function(tx)
+        assert(tx:query "insert into lua_tx values (1)")
+        local pid = tx:query("select pg_backend_pid() as pid")[1].pid
+        pg.primary:psql(("select pg_terminate_backend(%d, 5000)"):format(pid))
+        return tx:query "insert into lua_tx values (2)"
+      end)
+      assert.is_nil(ok)
+      assert.matches("lost", message)
+      assert.equal("08006", code)
+      assert.equal(0, count())
+    end)
+  end)
+
+  describe("a pool", function()
+    it("lends servers by intent, and takes them back", function()
+      wait.until_true("the replica to have caught up", function()
+        return cluster:query("select current_setting('port')::int as port")[1].port ~= pg.primary.port
+      end)
+      local reads, writes = cluster:pool "read", cluster:pool "write"
+      local r, w = assert(reads:acquire()), assert(writes:acquire())
+      assert.is_true(r:query("select pg_is_in_recovery() as r")[1].r)
+      assert.is_false(w:query("select pg_is_in_recovery() as r")[1].r)
+      assert.equal(1, reads:stats().lent)
+      reads:release(r)
+      writes:release(w)
+      assert.equal(0, reads:stats().lent)
+      assert.error_matches(function() r:query "select 1" end, "released")
+      reads:release(r)
+    end)
+
+    it("takes back what is closed, or collected", function()
+      local writes = cluster:pool "write"
+      do
+        local c <close> = writes:acquire()
+        assert.equal(1, writes:stats().lent)
+        assert.equal("idle", c:status())
+      end
+      assert.equal(0, writes:stats().lent)
+      writes:acquire()
+      collectgarbage()
+      collectgarbage()
+      assert.equal(0, writes:stats().lent)
+    end)
+
+    it("keeps a session's state while it is lent, and no longer", function()
+      local writes = cluster:pool "write"
+      local c = writes:acquire()
+      c:query "create temp table lua_tx_temp as select 1 as one"
+      assert.same({ { one = 1 } }, (c:query "select * from lua_tx_temp"))
+      c:query "begin"
+      assert.equal("in_block", c:status())
+      c:query "selec"
+      assert.equal("failed", c:status())
+      writes:release(c)
+      for _ = 1, 5 do
+        local other <close> = writes:acquire()
+        assert.equal("idle", other:status())
+        assert.equal("42P01", (select(3, other:query "select * from lua_tx_temp")))
+      end
+    end)
+
+    it("has a size", function()
+      local writes = cluster:pool "write"
+      local a <close> = writes:acquire()
+      local b <close> = writes:acquire()
+      assert.is_truthy(a and b)
+      local c, _, code = writes:acquire()
+      assert.is_nil(c)
+      assert.equal("53300", code)
+      assert.equal(2, writes:stats().lent)
+    end)
+
+    it("knows two intents", function()
+      assert.error_matches(function() cluster:pool "reads" end, 'takes "read" or "write"')
+    end)
+
+    it("loses its servers when the cluster is closed", function()
+      local own = moongate.cluster { primary = pg.primary.url }
+      local c = own:pool("write"):acquire()
+      assert.is_truthy(c:query "select 1")
+      own:close()
+      assert.error_matches(function() c:query "select 1" end, "closed")
+      c:release()
+    end)
+  end)
+end)

@@ -1,0 +1,138 @@
+-- A CancelRequest with the key that the router gave cancels that client's query, and no other.
+
+local cluster = require "tests.support.cluster"
+local process = require "moongate.process"
+local router = require "tests.support.router"
+local wait = require "tests.support.wait"
+local wire = require "tests.support.wire"
+
+describe("cancelling", function()
+  local pg, moongate
+  local opened = {}
+
+  local function start(size)
+    moongate = router.start {
+      pg = pg,
+      text = router.script(pg, { extra = ("pool = { size = %d },"):format(size) }),
+    }
+  end
+
+  local function open()
+    local client = wire.open(moongate.port)
+    opened[#opened + 1] = client
+    return client
+  end
+
+  setup(function() pg = cluster.shared() end)
+
+  after_each(function()
+    for _, client in ipairs(opened) do client:close() end
+    opened = {}
+    moongate:stop()
+  end)
+
+  local function cancel(pid, key)
+    local request = wire.connect(moongate.port)
+    request:send(wire.cancel(pid, key))
+    assert.is_true(request:ends())
+    request:close()
+  end
+
+  -- Which node runs the statement marked so now.
+  local function find(mark)
+    for _, node in ipairs(pg:nodes()) do
+      local found = node:psql(([[select 1 from pg_stat_activity where state = 'active'
+        and pid <> pg_backend_pid() and query like '%%/* %s */%%']]):format(mark))
+      if found == "1" then return node.name end
+    end
+  end
+
+  local function send_sleep(client, mark, seconds)
+    client:send(wire.query(("select pg_sleep(%g) /* %s */"):format(seconds, mark)))
+    return wait.until_true("the query to run", function() return find(mark) end)
+  end
+
+  it("stops a query on a replica", function()
+    start(5)
+    local client = open()
+    assert.matches("^replica", send_sleep(client, "on a replica", 60))
+    cancel(client.pid, client.key)
+    local result = client:result()
+    assert.equal("57014", result.error.C)
+    assert.equal("I", result.status)
+    assert.equal("1", client:value("select 1"))
+  end)
+
+  it("stops a query in a transaction on the primary", function()
+    start(5)
+    local client = open()
+    client:query("begin")
+    assert.equal("primary", send_sleep(client, "on the primary", 60))
+    cancel(client.pid, client.key)
+    local result = client:result()
+    assert.equal("57014", result.error.C)
+    assert.equal("E", result.status)
+    assert.equal("I", client:query("rollback").status)
+  end)
+
+  it("needs the right key", function()
+    start(5)
+    local client = open()
+    send_sleep(client, "wrong key", 1)
+    cancel(client.pid, client.key ~ 1)
+    cancel(client.pid ~ 1, client.key)
+    cancel(0, 0)
+    assert.is_nil(client:result().error)
+  end)
+
+  it("of an idle client does not hit who has its server now", function()
+    start(1)
+    local idle, busy = open(), open()
+    idle:value("select pg_backend_pid()")
+    busy:query("begin")
+    send_sleep(busy, "not idle", 1)
+    for _ = 1, 5 do cancel(idle.pid, idle.key) end
+    assert.is_nil(busy:result().error)
+  end)
+
+  it("of a client that waits for a server ends its waiting", function()
+    start(1)
+    local holder, waiting = open(), open()
+    holder:query("begin")
+    holder:value("select pg_backend_pid()")
+    waiting:send(wire.query("select pg_backend_pid()"))
+    cancel(waiting.pid, waiting.key)
+    assert.equal("57014", waiting:result().error.C)
+    holder:query("commit")
+    assert.truthy(waiting:value("select pg_backend_pid()"))
+  end)
+
+  it("too late does not hit the next query", function()
+    start(2)
+    local client, other = open(), open()
+    for _ = 1, 50 do
+      client:value("select 1")
+      cancel(client.pid, client.key)
+      assert.equal("2", other:value("select 2"))
+      -- Its own next query may be hit, as with PostgreSQL; nobody else's.
+      client:query("select 3")
+    end
+  end)
+
+  it("works for a named statement of the extended protocol, and for psql", function()
+    start(5)
+    local client = open()
+    client:send(wire.parse("s", "select pg_sleep(60) /* extended */") .. wire.bind("", "s", {})
+      .. wire.execute("") .. wire.sync())
+    wait.until_true("the query to run", function() return find("extended") end)
+    cancel(client.pid, client.key)
+    assert.equal("57014", client:result().error.C)
+
+    local psql = process.spawn({ router.bin("psql"), "-X", "-d", moongate:url(), "-c",
+      "select pg_sleep(60) /* psql */" })
+    wait.until_true("the query to run", function() return find("psql") end)
+    psql:kill("sigint")
+    psql:wait(10)
+    assert.matches("canceling statement due to user request", psql.errors)
+  end)
+end)
