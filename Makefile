@@ -28,6 +28,7 @@ PG_SERVER := $(shell pg_config --includedir-server 2>/dev/null)
 MODULE_ROOMS := base wire sql cluster script
 MODULE_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(MODULE_ROOMS:%=core/%/*.c)))
 ROUTER_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/router/*.c))
+UNIT_ROUTER  := $(BUILD)/core/router/cancel_key.o
 UNIT_TESTS   := $(patsubst tests/core/%.c,$(BUILD)/tests/%,$(wildcard tests/core/test_*.c))
 C_FILES      := $(wildcard core/*/*.[ch] tests/core/*.[ch] tests/support/*.[ch])
 LUA_FILES    := $(shell find lua scripts examples tests -name '*.lua' 2>/dev/null)
@@ -101,9 +102,9 @@ $(BUILD)/lib/moongate/core.so: $(MODULE_OBJ)
 .PHONY: unit-tests
 unit-tests: $(UNIT_TESTS)
 
-$(BUILD)/tests/%: tests/core/%.c $(MODULE_OBJ)
+$(BUILD)/tests/%: tests/core/%.c $(MODULE_OBJ) $(UNIT_ROUTER)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes -Itests/core -MMD -MP $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(LDLIBS) -lcmocka
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes -Itests/core -MMD -MP $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(UNIT_ROUTER) $(LDLIBS) -lcmocka
 
 $(BUILD)/tests/bench_%: tests/bench/%.c $(MODULE_OBJ)
 	@mkdir -p $(@D)

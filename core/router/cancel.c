@@ -91,12 +91,10 @@ static void cancel_server(struct worker *w, struct server *server)
 	list_push_back(&w->cancels, &cancel->link);
 }
 
-void cancel_request(struct worker *w, uint32_t pid, uint32_t secret)
+void cancel_request(struct worker *w, uint32_t pid, const uint8_t *secret, size_t secret_size)
 {
-	const struct cancel_key key = {pid, secret};
-	struct client *c = NULL;
-	/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): uthash */
-	HASH_FIND(hh, w->by_key, &key, sizeof key, c);
+	struct cancel_key *key = cancel_key_find(&w->keys, pid, secret, secret_size);
+	struct client *c = key ? LIST_ENTRY(key, struct client, key) : NULL;
 	if (!c || !c->exchange || c->state != CLIENT_READY)
 		return;
 	struct exchange *x = c->exchange;

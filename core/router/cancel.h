@@ -7,6 +7,7 @@
 #define MOONGATE_ROUTER_CANCEL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct server;
@@ -17,7 +18,7 @@ struct worker;
 	    */
 
 /* Unknown keys and idle clients are passed over without a word, as PostgreSQL does. */
-void cancel_request(struct worker *w, uint32_t pid, uint32_t secret);
+void cancel_request(struct worker *w, uint32_t pid, const uint8_t *secret, size_t secret_size);
 
 /* A borrower gives `server` back. True: a cancel is under way for it, and gives it back later. */
 bool cancel_keeps(struct server *server, bool reusable);

@@ -2,7 +2,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/client.h"
 
-#include "base/random.h"
 #include "router/cancel.h"
 #include "router/relay.h"
 #include "router/welcome.h"
@@ -23,25 +22,14 @@ static struct ev_loop *loop_of(const struct client *c)
 	return c->worker->context.loop;
 }
 
-/* Keys are ours, not PostgreSQL's: a cancel request names a client, whichever server it is on. */
-static void give_key(struct client *c)
-{
-	struct client *other;
-	do {
-		random_secret(&c->key, sizeof c->key);
-		c->key.pid &= 0x7fffffff;
-		HASH_FIND(hh, c->worker->by_key, &c->key, sizeof c->key, other);
-	} while (other);
-	HASH_ADD(hh, c->worker->by_key, key, sizeof c->key, c);
-}
-
 enum status client_new(struct worker *worker, int fd, const char *address)
 {
 	struct client *c = calloc(1, sizeof *c);
 	if (!c)
 		return ST_ENOMEM;
 	c->address = strdup(address);
-	if (!c->address) {
+	if (!c->address || cancel_key_give(&worker->keys, &c->key, CANCEL_CLIENT) != ST_OK) {
+		free(c->address);
 		free(c);
 		return ST_ENOMEM;
 	}
@@ -53,7 +41,6 @@ enum status client_new(struct worker *worker, int fd, const char *address)
 	ev_io_init(&c->writer, on_client_writable, fd, EV_WRITE);
 	list_push_back(&worker->clients, &c->link);
 	worker->client_count++;
-	give_key(c);
 	ev_io_start(loop_of(c), &c->reader);
 	return ST_OK;
 }
@@ -68,7 +55,7 @@ void client_drop(struct client *c)
 		policy_session_end(c->home->policy, &c->session);
 	ev_io_stop(loop_of(c), &c->reader);
 	ev_io_stop(loop_of(c), &c->writer);
-	HASH_DEL(c->worker->by_key, c);
+	cancel_key_end(&c->worker->keys, &c->key);
 	list_remove(&c->link);
 	list_push_back(&c->worker->gone, &c->link);
 	c->worker->client_count--;
@@ -172,6 +159,7 @@ static void begin_session(struct client *c, const struct startup *startup)
 		client_close(c, "0A000", wrong, NULL);
 		return;
 	}
+	c->key.long_secret = startup_minor(startup) >= 2;
 	c->user = strdup(startup->user);
 	c->database = strdup(startup->database);
 	enum status status = settings_read(&c->settings, startup);
@@ -230,7 +218,7 @@ static bool start(struct client *c, const uint8_t *bytes, size_t size, size_t *u
 	case STARTUP_GSS:
 		return client_send(c, (const uint8_t *)"N", 1);
 	case STARTUP_CANCEL:
-		cancel_request(c->worker, s.pid, s.secret);
+		cancel_request(c->worker, s.pid, s.secret, s.secret_size);
 		client_close(c, NULL, NULL, NULL);
 		return false;
 	case STARTUP_SESSION:

@@ -15,10 +15,9 @@
 #include "base/buffer.h"
 #include "base/list.h"
 #include "base/status.h"
+#include "router/cancel_key.h"
 #include "router/settings.h"
 #include "router/worker.h"
-
-#include <uthash.h>
 
 struct exchange;
 
@@ -37,10 +36,7 @@ struct client {
 	char *user, *database, *address;
 	struct settings settings;
 	struct session_facts session;
-	UT_hash_handle hh; /* in worker->by_key */
-	struct cancel_key {
-		uint32_t pid, secret;
-	} key;
+	struct cancel_key key;
 	double last_write; /* when a write of its was last seen done; -INFINITY: never */
 	unsigned pins;     /* enum pin, and those of relay.h: why it keeps its server */
 	size_t discard;    /* bytes of a message still to pass over */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #define WELCOMES_MAX 4096 /* remembered at most; then all are forgotten */
 
@@ -88,11 +89,13 @@ static void remember(struct client *c, struct buffer *parameters)
 
 static void greet(struct client *c, const struct buffer *parameters)
 {
+	uint8_t secret[CANCEL_SECRET_LONG];
+	size_t secret_size = cancel_key_secret(&c->worker->keys, &c->key, secret);
 	enum status status = message_authenticated(&c->out);
 	if (status == ST_OK)
 		status = buffer_append(&c->out, buffer_data(parameters), buffer_size(parameters));
 	if (status == ST_OK)
-		status = message_key(&c->out, c->key.pid, c->key.secret);
+		status = message_key(&c->out, cancel_key_pid(&c->key), secret, secret_size);
 	if (status == ST_OK)
 		status = message_ready(&c->out, 'I');
 	if (status != ST_OK) {

@@ -75,6 +75,7 @@ static bool init_parts(struct worker *w)
 	w->bytes = malloc(WORKER_BUFFER);
 	ev_prepare_init(&w->burial, on_burial);
 	ev_prepare_start(w->context.loop, &w->burial);
+	cancel_keys_init(&w->keys);
 	cancel_init(w);
 	return w->context.resolver && w->classifier && w->bytes;
 }
@@ -123,6 +124,7 @@ void worker_free(struct worker *w)
 	cancel_stop(w);
 	LIST_EACH (&w->spare, link)
 		free(LIST_ENTRY(link, struct exchange, link));
+	cancel_keys_free(&w->keys);
 	welcome_free_all(w);
 	script_free(w->script);
 	classifier_free(w->classifier);

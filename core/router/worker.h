@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "cluster/context.h"
+#include "router/cancel_key.h"
 #include "script/script.h"
 #include "sql/classifier.h"
 
@@ -27,7 +28,7 @@ struct worker {
 	struct list clients;
 	struct list gone; /* clients that have ended, until their memory is freed */
 	ev_prepare burial;
-	struct client *by_key;    /* uthash: cancel key to client */
+	struct cancel_keys keys;  /* who holds which cancel key */
 	struct welcome *welcomes; /* uthash: what clients like one are greeted with */
 	struct list spare;        /* exchanges to use again */
 	struct list cancels;      /* cancel requests under way */

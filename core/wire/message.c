@@ -57,12 +57,12 @@ enum status message_parameter(struct buffer *b, const char *name, const char *va
 	return append(b, 'S', parts, 2);
 }
 
-enum status message_key(struct buffer *b, uint32_t pid, uint32_t secret)
+enum status message_key(struct buffer *b, uint32_t pid, const uint8_t *secret, size_t secret_size)
 {
-	uint8_t body[8];
-	put_u32(body, pid);
-	put_u32(body + 4, secret);
-	return append(b, 'K', &(struct part){body, sizeof body}, 1);
+	uint8_t head[4];
+	put_u32(head, pid);
+	const struct part parts[] = {{head, sizeof head}, {secret, secret_size}};
+	return append(b, 'K', parts, 2);
 }
 
 enum status message_error(struct buffer *b, const char *severity, const char *sqlstate,
@@ -96,8 +96,8 @@ enum status message_negotiate(struct buffer *b, const struct startup *startup)
 		if (status != ST_OK)
 			break;
 	}
-	if (status == ST_OK && (count || startup->minor > 0)) {
-		put_u32(head, 3u << 16);
+	if (status == ST_OK && (count || startup->minor > STARTUP_MINOR)) {
+		put_u32(head, 3u << 16 | startup_minor(startup));
 		put_u32(head + 4, count);
 		const struct part parts[] = {
 		        {head, sizeof head},

@@ -13,14 +13,16 @@
 enum status message_ready(struct buffer *b, char status) MUST_CHECK;
 enum status message_authenticated(struct buffer *b) MUST_CHECK;
 enum status message_parameter(struct buffer *b, const char *name, const char *value) MUST_CHECK;
-enum status message_key(struct buffer *b, uint32_t pid, uint32_t secret) MUST_CHECK;
+enum status message_key(struct buffer *b, uint32_t pid, const uint8_t *secret,
+                        size_t secret_size) MUST_CHECK;
 
 /* `severity` is "ERROR" or "FATAL"; `hint` may be NULL. */
 enum status message_error(struct buffer *b, const char *severity, const char *sqlstate,
                           const char *message, const char *hint) MUST_CHECK;
 
-/* Tells a client that asked for a newer minor version, or for `_pq_.` options, what it gets: 3.0
- * and none of them. Appends nothing when there is nothing to tell. */
+/* Tells a client that asked for a newer minor version than ours, or for `_pq_.` options, what it
+ * gets: the newest that we speak, and none of the options. Appends nothing when there is nothing to
+ * tell. */
 enum status message_negotiate(struct buffer *b, const struct startup *startup) MUST_CHECK;
 
 /* A simple query. */

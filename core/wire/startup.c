@@ -6,11 +6,13 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define CANCEL_CODE 80877102u
 #define SSL_CODE    80877103u
 #define GSS_CODE    80877104u
-#define FIXED_PART  8 /* length and code */
+#define FIXED_PART  8   /* length and code */
+#define SECRET_MAX  256 /* bytes of a cancel key, from protocol 3.2 on */
 
 bool startup_next(const char **at, const char **name, const char **value)
 {
@@ -45,14 +47,51 @@ static enum status refuse(const char **wrong, const char **sqlstate, const char 
 	return ST_ECLIENT;
 }
 
+/* A boolean as parse_bool() takes it: unique beginnings of the words will do, in any case. */
+static bool is_word(const char *value, const char *word, size_t at_least)
+{
+	size_t size = strlen(value);
+	return size >= at_least && size <= strlen(word) && strncasecmp(value, word, size) == 0;
+}
+
+static bool read_replication(const char *value, enum startup_replication *replication)
+{
+	bool yes = is_word(value, "true", 1) || is_word(value, "yes", 1) ||
+	           is_word(value, "on", 2) || is_word(value, "1", 1);
+	bool no = is_word(value, "false", 1) || is_word(value, "no", 1) ||
+	          is_word(value, "off", 2) || is_word(value, "0", 1);
+	*replication = yes ? REPLICATION_PHYSICAL : REPLICATION_NONE;
+	if (strcmp(value, "database") == 0)
+		*replication = REPLICATION_LOGICAL;
+	return yes || no || *replication == REPLICATION_LOGICAL;
+}
+
+static enum status read_parameters(struct startup *s, const char **wrong, const char **sqlstate)
+{
+	const char *next = s->parameters, *name, *value;
+	while (startup_next(&next, &name, &value)) {
+		if (strcmp(name, "user") == 0)
+			s->user = value;
+		else if (strcmp(name, "database") == 0)
+			s->database = value;
+		else if (strcmp(name, "replication") == 0 &&
+		         !read_replication(value, &s->replication)) {
+			snprintf(s->complaint, sizeof s->complaint,
+			         "invalid value for parameter \"replication\": \"%.40s\"", value);
+			return refuse(wrong, sqlstate, s->complaint, "22023");
+		}
+	}
+	return ST_OK;
+}
+
 static enum status read_session(const uint8_t *at, struct startup *s, const char **wrong,
                                 const char **sqlstate)
 {
 	uint32_t code = wire_u32(at + 4);
 	if (code >> 16 != 3) {
 		snprintf(s->complaint, sizeof s->complaint,
-		         "unsupported frontend protocol %u.%u: server supports 3.0 to 3.0",
-		         (unsigned)(code >> 16), (unsigned)(code & 0xffff));
+		         "unsupported frontend protocol %u.%u: server supports 3.0 to 3.%u",
+		         (unsigned)(code >> 16), (unsigned)(code & 0xffff), STARTUP_MINOR);
 		return refuse(wrong, sqlstate, s->complaint, "0A000");
 	}
 	s->kind = STARTUP_SESSION;
@@ -62,18 +101,26 @@ static enum status read_session(const uint8_t *at, struct startup *s, const char
 		return refuse(wrong, sqlstate,
 		              "invalid startup packet layout: expected terminator as last byte",
 		              "08P01");
-	const char *next = s->parameters, *name, *value;
-	while (startup_next(&next, &name, &value)) {
-		if (strcmp(name, "user") == 0)
-			s->user = value;
-		else if (strcmp(name, "database") == 0)
-			s->database = value;
-	}
+	enum status status = read_parameters(s, wrong, sqlstate);
+	if (status != ST_OK)
+		return status;
 	if (!s->user || !*s->user)
 		return refuse(wrong, sqlstate,
 		              "no PostgreSQL user name specified in startup packet", "28000");
 	if (!s->database || !*s->database)
 		s->database = s->user;
+	return ST_OK;
+}
+
+static enum status read_cancel(const uint8_t *at, struct startup *s, const char **wrong,
+                               const char **sqlstate)
+{
+	s->kind = STARTUP_CANCEL;
+	if (s->size <= FIXED_PART + 4 || s->size > FIXED_PART + 4 + SECRET_MAX)
+		return refuse(wrong, sqlstate, "invalid CancelRequest", "08P01");
+	s->pid = wire_u32(at + 8);
+	s->secret = at + 12;
+	s->secret_size = s->size - 12;
 	return ST_OK;
 }
 
@@ -100,12 +147,7 @@ enum status startup_read(const uint8_t *at, size_t there, struct startup *s, con
 		               ? ST_OK
 		               : refuse(wrong, sqlstate, "invalid GSSENCRequest", "08P01");
 	case CANCEL_CODE:
-		s->kind = STARTUP_CANCEL;
-		if (s->size != FIXED_PART + 8)
-			return refuse(wrong, sqlstate, "invalid CancelRequest", "08P01");
-		s->pid = wire_u32(at + 8);
-		s->secret = wire_u32(at + 12);
-		return ST_OK;
+		return read_cancel(at, s, wrong, sqlstate);
 	default:
 		return read_session(at, s, wrong, sqlstate);
 	}

@@ -75,14 +75,35 @@ describe("cancelling", function()
     assert.equal("I", client:query("rollback").status)
   end)
 
+  -- As long, and not the same.
+  local function other_bits(key)
+    return key:sub(1, -2) .. string.char(key:byte(-1) ~ 1)
+  end
+
   it("needs the right key", function()
     start(5)
     local client = open()
     send_sleep(client, "wrong key", 1)
-    cancel(client.pid, client.key ~ 1)
+    cancel(client.pid, other_bits(client.key))
+    cancel(client.pid, client.key .. ("\0"):rep(28))
+    cancel(client.pid, client.key:sub(1, 1))
     cancel(client.pid ~ 1, client.key)
-    cancel(0, 0)
+    cancel(0, "\0\0\0\0")
     assert.is_nil(client:result().error)
+  end)
+
+  it("takes the longer keys of protocol 3.2, and no part of one", function()
+    start(5)
+    local client = wire.connect(moongate.port)
+    opened[#opened + 1] = client
+    client:start(nil, wire.NEWEST)
+    assert.equal(32, #client.key)
+    send_sleep(client, "long key", 60)
+    cancel(client.pid, client.key:sub(1, 4))
+    cancel(client.pid, other_bits(client.key))
+    assert.truthy(find("long key"))
+    cancel(client.pid, client.key)
+    assert.equal("57014", client:result().error.C)
   end)
 
   it("of an idle client does not hit who has its server now", function()

@@ -74,20 +74,32 @@ describe("a client's connection", function()
       client:quit()
     end)
 
-    it("negotiates an unknown minor version down to 3.0", function()
-      local client = wire.connect(moongate.port)
-      local result = client:start({ user = "postgres" }, wire.VERSION + 9)
-      assert.is_nil(result.error)
-      assert.same({ version = wire.VERSION, options = {} }, result.negotiated)
-      assert.equal("1", client:value("select 1"))
-      client:quit()
-    end)
+    -- As PostgreSQL 18: 3.1 was never used, and is taken as it comes.
+    for _, case in ipairs {
+      { minor = 0, key = 4 }, { minor = 1, key = 4 }, { minor = 2, key = 32 },
+      { minor = 3, key = 32, told = wire.NEWEST }, { minor = 9999, key = 32, told = wire.NEWEST },
+    } do
+      it(("asks for protocol 3.%d and gets a key of %d bytes"):format(case.minor, case.key), function()
+        local client = wire.connect(moongate.port)
+        local result = client:start({ user = "postgres" }, wire.VERSION + case.minor)
+        assert.is_nil(result.error)
+        assert.same(case.told and { version = case.told, options = {} }, result.negotiated)
+        assert.equal(case.key, #client.key)
+        assert.is_true(client.pid > 0 and client.pid < 2^31)
+        assert.equal("1", client:value("select 1"))
+        client:quit()
+      end)
+    end
 
     it("is told which protocol options are not known", function()
       local client = wire.connect(moongate.port)
       local result = client:start { user = "postgres", ["_pq_.compression"] = "zstd" }
       assert.is_nil(result.error)
       assert.same({ version = wire.VERSION, options = { "_pq_.compression" } }, result.negotiated)
+      client:quit()
+      client = wire.connect(moongate.port)
+      result = client:start({ user = "postgres", ["_pq_.compression"] = "zstd" }, wire.NEWEST)
+      assert.same({ version = wire.NEWEST, options = { "_pq_.compression" } }, result.negotiated)
       client:quit()
     end)
 
@@ -160,6 +172,8 @@ describe("a client's connection", function()
       ["a parameter without its value"] = string.pack(">I4I4zB", 14, wire.VERSION, "user", 0),
       ["parameters without an end"] = string.pack(">I4I4zc8", 21, wire.VERSION, "user", "postgres"),
       ["a cancel request that is too short"] = string.pack(">I4I4I4", 12, 80877102, 1),
+      ["a cancel request that is too long"] = string.pack(">I4I4I4", 269, 80877102, 1)
+        .. ("k"):rep(257),
       ["zeros"] = ("\0"):rep(4096),
     }
     for what, bytes in pairs(nonsense) do

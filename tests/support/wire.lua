@@ -8,7 +8,8 @@ local socket = require "socket"
 
 local M = {}
 
-M.VERSION = 3 << 16
+M.VERSION = 3 << 16     -- 3.0
+M.NEWEST = M.VERSION + 2 -- 3.2: longer cancel keys
 local CANCEL_CODE, SSL_CODE, GSSENC_CODE = 80877102, 80877103, 80877104
 local SECONDS = 20
 
@@ -42,7 +43,7 @@ function M.startup(params, version)
 end
 
 function M.cancel(pid, key)
-  return untyped(string.pack(">I4I4I4", CANCEL_CODE, pid, key))
+  return untyped(string.pack(">I4I4", CANCEL_CODE, pid) .. key)
 end
 
 function M.ssl_request() return untyped(string.pack(">I4", SSL_CODE)) end
@@ -103,7 +104,7 @@ end
 ---@class tests.Wire
 ---@field parameters table<string, string>  as ParameterStatus has said last
 ---@field pid integer  of BackendKeyData
----@field key integer
+---@field key string   its secret
 ---@field notifications { channel: string, payload: string }[]
 local methods = {}
 local mt = { __name = "tests.wire", __index = methods }
@@ -205,7 +206,7 @@ local readers = {
     local name, value = string.unpack("zz", body)
     self.parameters[name] = value
   end,
-  K = function(self, _, body) self.pid, self.key = string.unpack(">I4I4", body) end,
+  K = function(self, _, body) self.pid, self.key = string.unpack(">I4", body), body:sub(5) end,
   A = function(self, _, body)
     local _, channel, payload = string.unpack(">I4zz", body)
     self.notifications[#self.notifications + 1] = { channel = channel, payload = payload }
