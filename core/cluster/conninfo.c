@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/conninfo.h"
 
+#include "wire/startup.h"
+
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,7 +149,15 @@ static bool is_own(const char *keyword)
 	return false;
 }
 
-bool conninfo_params(const struct conninfo *info, const char *user, const char *database,
+/* Of two values of a keyword libpq takes the last. */
+static void add_extras(struct additions *a, const char *extras)
+{
+	const char *name, *value;
+	while (extras && startup_next(&extras, &name, &value))
+		add(a, name, value);
+}
+
+bool conninfo_params(const struct conninfo *info, const struct conninfo_login *login,
                      const char *addresses, struct conninfo_params *params)
 {
 	memset(params, 0, sizeof *params);
@@ -164,9 +174,10 @@ bool conninfo_params(const struct conninfo *info, const char *user, const char *
 		if (o->val && *o->val && !is_own(o->keyword))
 			add(&a, o->keyword, o->val);
 	if (!conninfo_get(info, "user"))
-		add(&a, "user", user);
+		add(&a, "user", login->user);
 	if (!conninfo_get(info, "dbname"))
-		add(&a, "dbname", database);
+		add(&a, "dbname", login->database);
+	add_extras(&a, login->extras);
 	add(&a, "gssencmode", "disable"); /* raw bytes would need libpq's GSS layer */
 	return true;
 }

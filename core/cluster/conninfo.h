@@ -26,9 +26,16 @@ const char *conninfo_get(const struct conninfo *info, const char *keyword);
 /* The host name to resolve before connecting; NULL for a Unix socket or a given hostaddr. */
 const char *conninfo_host_to_resolve(const struct conninfo *info);
 
-/* `user` and `database` apply where the URL names none. `addresses` (comma-separated) is what the
- * host resolved to, or NULL. False: out of memory. All strings must outlive `params`. */
-bool conninfo_params(const struct conninfo *info, const char *user, const char *database,
+/* What a connection asks for beside the URL. */
+struct conninfo_login {
+	const char *user, *database; /* where the URL names none; NULL: libpq's default */
+	const char *extras; /* keyword, value, keyword, value ..., an empty keyword; each ends with
+	                       a NUL. They win over the URL's. NULL: none */
+};
+
+/* `addresses` (comma-separated) is what the host resolved to, or NULL. False: out of memory. All
+ * strings must outlive `params`. */
+bool conninfo_params(const struct conninfo *info, const struct conninfo_login *login,
                      const char *addresses, struct conninfo_params *params);
 void conninfo_params_free(struct conninfo_params *params);
 

@@ -11,6 +11,7 @@
 #include "cluster/cluster.h"
 #include "cluster/conninfo.h"
 #include "cluster/resolver.h"
+#include "wire/startup.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@ struct opening {
 	struct resolver_query *query;
 	server_opened_fn *fn;
 	void *arg;
-	const char *user, *database; /* copies behind this struct */
+	struct conninfo_login login; /* copies behind this struct */
 };
 
 static void on_connect_event(struct ev_loop *loop, ev_io *watcher, int events);
@@ -146,8 +147,7 @@ static void on_connect_event(struct ev_loop *loop, ev_io *watcher, int events)
 static void start_connect(struct server *s, const char *addresses)
 {
 	struct conninfo_params params;
-	if (conninfo_params(s->endpoint->conninfo, s->opening->user, s->opening->database,
-	                    addresses, &params))
+	if (conninfo_params(s->endpoint->conninfo, &s->opening->login, addresses, &params))
 		s->conn = PQconnectStartParams(params.keywords, params.values, 0);
 	conninfo_params_free(&params);
 	if (!s->conn) {
@@ -197,28 +197,42 @@ static size_t size_of(const char *text)
 	return text ? strlen(text) + 1 : 0;
 }
 
-static const char *copy_to(char **at, const char *text)
+static size_t size_of_list(const char *list)
+{
+	const char *at = list, *name, *value;
+	if (!list)
+		return 0;
+	while (startup_next(&at, &name, &value))
+		;
+	return (size_t)(at - list) + 1;
+}
+
+static const char *copy_to(char **at, const char *text, size_t size)
 {
 	char *copy = *at;
 	if (!text)
 		return NULL;
-	*at = stpcpy(copy, text) + 1;
+	memcpy(copy, text, size);
+	*at += size;
 	return copy;
 }
 
-static struct opening *opening_new(const char *user, const char *database)
+static struct opening *opening_new(const struct conninfo_login *login)
 {
-	struct opening *o = calloc(1, sizeof *o + size_of(user) + size_of(database));
+	size_t user = size_of(login->user), database = size_of(login->database),
+	       extras = size_of_list(login->extras);
+	struct opening *o = calloc(1, sizeof *o + user + database + extras);
 	if (!o)
 		return NULL;
 	char *at = (char *)(o + 1);
-	o->user = copy_to(&at, user);
-	o->database = copy_to(&at, database);
+	o->login.user = copy_to(&at, login->user, user);
+	o->login.database = copy_to(&at, login->database, database);
+	o->login.extras = copy_to(&at, login->extras, extras);
 	return o;
 }
 
-struct server *server_open(struct endpoint *endpoint, const char *user, const char *database,
-                           double timeout, server_opened_fn *fn, void *arg)
+static struct server *start_opening(struct endpoint *endpoint, const struct conninfo_login *login,
+                                    double timeout, server_opened_fn *fn, void *arg)
 {
 	struct context *context = endpoint->cluster->context;
 	struct server *s = calloc(1, sizeof *s);
@@ -226,7 +240,7 @@ struct server *server_open(struct endpoint *endpoint, const char *user, const ch
 		return NULL;
 	*s = (struct server){.state = SERVER_OPENING, .context = context, .endpoint = endpoint};
 	list_init(&s->link);
-	s->opening = opening_new(user, database);
+	s->opening = opening_new(login);
 	if (!s->opening)
 		goto fail;
 	s->opening->fn = fn;
@@ -248,10 +262,31 @@ fail:
 	return NULL;
 }
 
+struct server *server_open(struct endpoint *endpoint, const char *user, const char *database,
+                           double timeout, server_opened_fn *fn, void *arg)
+{
+	const struct conninfo_login login = {.user = user, .database = database};
+	return start_opening(endpoint, &login, timeout, fn, arg);
+}
+
+struct server *server_open_own(struct endpoint *endpoint, const char *user, const char *database,
+                               const char *extras, double timeout, server_opened_fn *fn, void *arg)
+{
+	const struct conninfo_login login = {.user = user, .database = database, .extras = extras};
+	struct server *s = start_opening(endpoint, &login, timeout, fn, arg);
+	if (s) {
+		s->counted = true;
+		endpoint->in_flight++;
+	}
+	return s;
+}
+
 void server_free(struct server *s)
 {
 	if (!s)
 		return;
+	if (s->counted)
+		s->endpoint->in_flight--;
 	end_opening(s);
 	ev_io_stop(s->context->loop, &s->reader);
 	ev_io_stop(s->context->loop, &s->writer);

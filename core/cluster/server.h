@@ -35,6 +35,7 @@ struct server {
 	struct context *context;
 	struct endpoint *endpoint; /* not owned */
 	struct pool *pool;         /* not owned; NULL: it belongs to no pool */
+	bool counted;              /* in endpoint->in_flight, though it belongs to no pool */
 	struct list link;          /* in its pool's list for this state */
 	PGconn *conn;
 	struct stream stream;      /* raw bytes, once open */
@@ -54,6 +55,12 @@ struct server {
  * libpq's defaults. NULL: out of memory. */
 struct server *server_open(struct endpoint *endpoint, const char *user, const char *database,
                            double timeout, server_opened_fn *fn, void *arg) MUST_CHECK;
+
+/* The same for a server that is no pool's and has a single user, from here to server_free(): it
+ * counts in endpoint->in_flight. `extras` are keywords for libpq, see struct conninfo_login. */
+struct server *server_open_own(struct endpoint *endpoint, const char *user, const char *database,
+                               const char *extras, double timeout, server_opened_fn *fn,
+                               void *arg) MUST_CHECK;
 
 /* Closes and frees, in any state; NULL is fine. Sends Terminate where that does not block. */
 void server_free(struct server *server);

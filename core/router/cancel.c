@@ -5,6 +5,7 @@
 #include "cluster/pool.h"
 #include "router/client.h"
 #include "router/relay.h"
+#include "router/replication.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -41,8 +42,10 @@ static void end_cancel(struct cancel *cancel)
 	cancel->worker->cancel_count--;
 	free(cancel);
 	server->cancel = NULL;
-	if (kept)
+	if (kept && server->pool)
 		pool_release(server, reusable);
+	else if (kept)
+		server_free(server);
 }
 
 static void on_done(struct ev_loop *loop, ev_async *watcher, int events)
@@ -91,17 +94,29 @@ static void cancel_server(struct worker *w, struct server *server)
 	list_push_back(&w->cancels, &cancel->link);
 }
 
-void cancel_request(struct worker *w, uint32_t pid, const uint8_t *secret, size_t secret_size)
+static void cancel_client(struct worker *w, struct client *c)
 {
-	struct cancel_key *key = cancel_key_find(&w->keys, pid, secret, secret_size);
-	struct client *c = key ? LIST_ENTRY(key, struct client, key) : NULL;
-	if (!c || !c->exchange || c->state != CLIENT_READY)
-		return;
 	struct exchange *x = c->exchange;
+	if (!x || c->state != CLIENT_READY)
+		return;
 	if (x->server && x->outstanding)
 		cancel_server(w, x->server);
 	else if (!x->server)
 		relay_cancel_wait(x);
+}
+
+void cancel_request(struct worker *w, uint32_t pid, const uint8_t *secret, size_t secret_size)
+{
+	struct cancel_key *key = cancel_key_find(&w->keys, pid, secret, secret_size);
+	if (!key)
+		return;
+	if (key->holder == CANCEL_CLIENT) {
+		cancel_client(w, LIST_ENTRY(key, struct client, key));
+		return;
+	}
+	struct server *server = replication_server(key);
+	if (server)
+		cancel_server(w, server);
 }
 
 bool cancel_keeps(struct server *server, bool reusable)

@@ -4,6 +4,7 @@
 
 #include "router/cancel.h"
 #include "router/relay.h"
+#include "router/replication.h"
 #include "router/welcome.h"
 #include "wire/message.h"
 
@@ -59,7 +60,8 @@ void client_drop(struct client *c)
 	list_remove(&c->link);
 	list_push_back(&c->worker->gone, &c->link);
 	c->worker->client_count--;
-	close(c->fd);
+	if (c->fd >= 0)
+		close(c->fd);
 }
 
 void client_free(struct client *c)
@@ -150,15 +152,6 @@ static bool hides_quotes(const char *encoding)
 
 static void begin_session(struct client *c, const struct startup *startup)
 {
-	const char *wrong = NULL;
-	for (const char *at = startup->parameters, *name, *value; startup_next(&at, &name, &value);)
-		if (strcmp(name, "replication") == 0 && strcmp(value, "0") != 0 &&
-		    strcmp(value, "false") != 0 && strcmp(value, "off") != 0)
-			wrong = "replication connections are not routed: connect to the primary";
-	if (wrong) {
-		client_close(c, "0A000", wrong, NULL);
-		return;
-	}
 	c->key.long_secret = startup_minor(startup) >= 2;
 	c->user = strdup(startup->user);
 	c->database = strdup(startup->database);
@@ -224,7 +217,10 @@ static bool start(struct client *c, const uint8_t *bytes, size_t size, size_t *u
 	case STARTUP_SESSION:
 		break;
 	}
-	begin_session(c, &s);
+	if (s.replication != REPLICATION_NONE)
+		replication_begin(c, &s, bytes + s.size, size - s.size);
+	else
+		begin_session(c, &s);
 	return false;
 }
 

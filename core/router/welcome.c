@@ -150,7 +150,7 @@ static enum status read_row(const uint8_t *body, const uint8_t *end, struct buff
 	return status;
 }
 
-static enum status read_start(const struct server *server, struct buffer *parameters)
+enum status welcome_read_start(const struct server *server, struct buffer *parameters)
 {
 	enum status status = ST_OK;
 	for (size_t i = 0; i < REPORTED && status == ST_OK; i++) {
@@ -277,7 +277,7 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 	x->server = server;
 	if (c->settings.size == 0 && server->settings_size == 0) {
 		struct buffer parameters = {0};
-		status = read_start(server, &parameters);
+		status = welcome_read_start(server, &parameters);
 		finish(x, status, &parameters);
 		return;
 	}

@@ -7,11 +7,18 @@
 #ifndef MOONGATE_ROUTER_WELCOME_H
 #define MOONGATE_ROUTER_WELCOME_H
 
+#include "base/buffer.h"
+#include "base/status.h"
+
 struct client;
+struct server;
 struct worker;
 
 /* The client is READY afterwards, or still WELCOMING, or was refused. */
 void welcome_client(struct client *c);
+
+/* What a server that was just opened has said of its settings: ParameterStatus messages. */
+enum status welcome_read_start(const struct server *server, struct buffer *parameters) MUST_CHECK;
 
 void welcome_free_all(struct worker *w);
 

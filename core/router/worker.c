@@ -8,6 +8,7 @@
 #include "router/client.h"
 #include "router/listener.h"
 #include "router/relay.h"
+#include "router/replication.h"
 #include "router/welcome.h"
 
 #include <signal.h>
@@ -36,6 +37,7 @@ static void stop(struct worker *w)
 	LIST_EACH (&w->clients, link)
 		client_close(LIST_ENTRY(link, struct client, link), "57P01",
 		             "terminating connection due to administrator command", NULL);
+	replication_stop(w);
 	ev_break(w->context.loop, EVBREAK_ALL);
 }
 
@@ -86,6 +88,7 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
 	const struct log kept = w->context.log;
 	*w = (struct worker){.context.log = kept};
 	list_init(&w->clients);
+	list_init(&w->replications);
 	list_init(&w->gone);
 	list_init(&w->spare);
 	list_init(&w->cancels);
@@ -120,6 +123,7 @@ void worker_free(struct worker *w)
 	listener_free(w->listener);
 	LIST_EACH (&w->clients, link)
 		client_drop(LIST_ENTRY(link, struct client, link));
+	replication_stop(w);
 	on_burial(w->context.loop, &w->burial, 0);
 	cancel_stop(w);
 	LIST_EACH (&w->spare, link)

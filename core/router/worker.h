@@ -26,6 +26,7 @@ struct worker {
 	struct classifier *classifier;
 	struct listener *listener;
 	struct list clients;
+	struct list replications;
 	struct list gone; /* clients that have ended, until their memory is freed */
 	ev_prepare burial;
 	struct cancel_keys keys;  /* who holds which cancel key */
