@@ -3,6 +3,7 @@
 local cluster = require "tests.support.cluster"
 local process = require "moongate.process"
 local router = require "tests.support.router"
+local socket = require "socket"
 local wait = require "tests.support.wait"
 local wire = require "tests.support.wire"
 
@@ -138,6 +139,30 @@ describe("cancelling", function()
       -- Its own next query may be hit, as with PostgreSQL; nobody else's.
       client:query("select 3")
     end
+  end)
+
+  -- One server; `other` waits for it, so that it runs there as soon as the first statement has ended. The cancel
+  -- request comes about then: before, in between, after.
+  it("just as the statement ends never hits who gets the server next", function()
+    moongate = router.start { pg = pg, text = ([[
+      local moongate = require "moongate"
+      return moongate.router { cluster = moongate.cluster {
+        primary = "postgres://127.0.0.1:%d", pool = { size = 1 } } }
+    ]]):format(pg.primary.port) }
+    local client, other = open(), open()
+    client:value "select 1" -- opens the server
+    local cancelled, rounds = 0, router.binary:find("asan") and 100 or 300
+    for i = 1, rounds do
+      local request = wire.connect(moongate.port)
+      client:send(wire.query "select pg_sleep(0.002)")
+      other:send(wire.query "select pg_sleep(0.004)")
+      socket.sleep(i % 10 * 0.0005)
+      request:send(wire.cancel(client.pid, client.key))
+      cancelled = cancelled + (client:result().error and 1 or 0)
+      assert.is_nil(other:result().error)
+      request:close()
+    end
+    assert.is_true(cancelled > 0)
   end)
 
   it("works for a named statement of the extended protocol, and for psql", function()
