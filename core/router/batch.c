@@ -27,7 +27,7 @@ static void add_text(const struct scan *s, const char *sql, size_t size)
 	bool decides = !b->text || (b->intent == INTENT_READ && facts->intent == INTENT_WRITE);
 	b->several = b->text || facts->statements != 1;
 	b->text = true;
-	b->pins |= facts->pins;
+	b->pins |= facts_pins_with_settings(facts);
 	b->effects |= facts->effects;
 	b->uncertain |= facts->kind == SQL_UNKNOWN || facts->kind == SQL_MULTI ||
 	                facts->kind == SQL_CALL || facts->kind == SQL_DO ||

@@ -82,7 +82,8 @@ static void run(lua_State *L, struct connection *c, struct blocking *b,
 	const struct facts *f = classifier_facts(classifier, query->sql, strlen(query->sql), true);
 	bool write = f->intent == INTENT_WRITE;
 	bool may_commit = write && (!in_block(c) || (f->effects & EFFECT_END));
-	c->loan.pins = f->effects & EFFECT_UNPIN_ALL ? 0 : c->loan.pins | f->pins;
+	c->loan.pins =
+	        f->effects & EFFECT_UNPIN_ALL ? 0 : c->loan.pins | facts_pins_with_settings(f);
 	operation_run(&b->op, &c->loan, query, may_commit, blocking_done);
 	blocking_wait(L, b);
 	if (may_commit)

@@ -50,7 +50,7 @@ static int cluster_query(lua_State *L)
 	const struct facts *facts =
 	        classifier_facts(classifier, query.sql, strlen(query.sql), true);
 	enum intent intent = facts->intent;
-	unsigned pins = facts->pins;
+	unsigned pins = facts_pins_with_settings(facts);
 	struct query q = question(h, facts, query.sql, query.count);
 	struct blocking *b = blocking_begin(L, h->state, "cluster:query");
 	struct verdict v = decide(L, h, &q);

@@ -25,6 +25,7 @@ struct classifier {
 	struct form form;
 	struct facts *last; /* facts that are not in the cache */
 	struct classifier_stats stats;
+	uint64_t epoch;
 	uint8_t secrets[2][WAYS][SECRET_SIZE]; /* by standard_strings */
 };
 
@@ -38,6 +39,7 @@ struct statement {
 static const struct facts in_doubt = {.intent = INTENT_WRITE,
                                       .kind = SQL_UNKNOWN,
                                       .pins = PIN_SESSION,
+                                      .effects = EFFECTS_OF_HIDDEN_CODE,
                                       .reason = "is beyond the limits"};
 
 struct classifier *classifier_new(size_t entries)
@@ -97,7 +99,8 @@ static struct facts *finish(struct draft *draft, uint64_t fingerprint)
 /* Facts of a text that is not parsed, or does not parse. */
 static struct facts *unparsed(const struct statement *s, const char *reason)
 {
-	struct draft draft = {.kind = SQL_UNKNOWN, .reason = reason};
+	struct draft draft = {
+	        .kind = SQL_UNKNOWN, .effects = EFFECTS_OF_HIDDEN_CODE, .reason = reason};
 	words_of_program(&draft, s->sql, s->size, s->standard_strings, false);
 	return draft_finish(&draft);
 }
@@ -178,11 +181,16 @@ void classifier_learn_write(struct classifier *c, const char *sql, size_t size,
 {
 	struct statement s = {.sql = sql, .size = size, .standard_strings = standard_strings};
 	struct facts *facts = lookup(c, &s);
-	if (!facts)
+	if (!facts || facts->intent == INTENT_WRITE)
 		return;
 	facts->intent = INTENT_WRITE;
-	if (!facts->reason)
-		facts->reason = "was refused by a replica";
+	facts->reason = "was refused by a replica";
+	c->epoch++;
+}
+
+uint64_t classifier_epoch(const struct classifier *c)
+{
+	return c->epoch;
 }
 
 struct classifier_stats classifier_stats(const struct classifier *c)

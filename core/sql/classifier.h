@@ -35,6 +35,10 @@ const struct facts *classifier_facts(struct classifier *c, const char *sql, size
 void classifier_learn_write(struct classifier *c, const char *sql, size_t size,
                             bool standard_strings);
 
+/* Grows whenever classifier_learn_write() has changed what a statement is: facts_copy()s made
+ * before may be wrong. */
+uint64_t classifier_epoch(const struct classifier *c);
+
 struct classifier_stats classifier_stats(const struct classifier *c);
 
 #endif

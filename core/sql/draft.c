@@ -3,6 +3,7 @@
 #include "sql/draft.h"
 
 #include "sql/hash.h"
+#include "sql/lexer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,21 @@ void draft_function(struct draft *d, const char *schema, const char *name)
 	d->broken |= !keep(&d->functions, joined(schema, name));
 }
 
+void draft_setting(struct draft *d, const char *name)
+{
+	char *folded = strdup(name);
+	for (char *at = folded; at && *at; at++)
+		*at = lexer_fold(*at);
+	d->broken |= !keep(&d->settings, folded);
+}
+
+void draft_name(struct draft *d, const char *name)
+{
+	free(d->name);
+	d->name = strdup(name);
+	d->broken |= !d->name;
+}
+
 static int compare(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
@@ -96,7 +112,11 @@ struct facts *draft_finish(struct draft *d)
 		d->reason = "too many names";
 		d->statements = 0;
 		d->pins |= PIN_SESSION;
+		d->effects |= EFFECTS_OF_HIDDEN_CODE;
 	}
+	/* What holds for one statement. */
+	if (d->statements != 1)
+		d->effects &= ~(unsigned)EFFECT_LAZY;
 	struct facts facts = {.intent = d->reason ? INTENT_WRITE : INTENT_READ,
 	                      .kind = d->kind,
 	                      .pins = d->pins,
@@ -107,10 +127,15 @@ struct facts *draft_finish(struct draft *d)
 	                      .table_count = d->tables.count,
 	                      .functions = sorted(&d->functions),
 	                      .function_count = d->functions.count,
+	                      .settings = sorted(&d->settings),
+	                      .setting_count = d->settings.count,
+	                      .name = d->statements == 1 ? d->name : NULL,
 	                      .reason = d->reason};
 	struct facts *block = facts_copy(&facts);
 	names_free(&d->tables);
 	names_free(&d->functions);
+	names_free(&d->settings);
+	free(d->name);
 	*d = (struct draft){0};
 	return block;
 }

@@ -5,7 +5,7 @@
 
 #include "sql/facts.h"
 
-#define DRAFT_NAMES 1024 /* different tables, or functions, of one statement */
+#define DRAFT_NAMES 1024 /* different tables, functions or settings of one statement */
 
 /* Names in the order of their first mention, without repeats. */
 struct names {
@@ -19,8 +19,9 @@ struct draft {
 	unsigned pins, effects, statements;
 	uint64_t fingerprint;
 	const char *reason; /* the first one found; NULL: the statement only reads */
+	char *name;         /* as in facts; owned */
 	bool broken;        /* too many names, or out of memory */
-	struct names tables, functions;
+	struct names tables, functions, settings;
 };
 
 /* The statement is a `write`; the first reason given stays. */
@@ -33,6 +34,12 @@ static inline void draft_write(struct draft *d, const char *reason)
 /* "schema.name", or "name" where `schema` is NULL. */
 void draft_table(struct draft *d, const char *schema, const char *name);
 void draft_function(struct draft *d, const char *schema, const char *name);
+
+/* The session's value of the setting `name`, in any case, may be another from now on. */
+void draft_setting(struct draft *d, const char *name);
+
+/* The statement is about what the session calls `name`. */
+void draft_name(struct draft *d, const char *name);
 
 /* One block that free() gives back; NULL: out of memory. The draft is empty afterwards. */
 struct facts *draft_finish(struct draft *d);

@@ -68,8 +68,6 @@ const char *sql_pin_name(enum pin pin)
 		return "prepare";
 	case PIN_LOAD:
 		return "load";
-	case PIN_SETTINGS:
-		return "settings";
 	case PIN_SESSION:
 		return "session_state";
 	}
@@ -97,18 +95,31 @@ static size_t bytes_of(const char *const *names, size_t count)
 	return bytes;
 }
 
+unsigned facts_pins_with_settings(const struct facts *facts)
+{
+	/* DISCARD ALL leaves the session as it was made. */
+	bool resets = (facts->effects & (EFFECT_RESET_ALL | EFFECT_UNPIN_ALL)) == EFFECT_RESET_ALL;
+	return facts->pins | (facts->setting_count || resets ? PIN_SESSION : 0);
+}
+
 struct facts *facts_copy(const struct facts *facts)
 {
-	size_t list = (facts->table_count + facts->function_count) * sizeof(char *);
+	size_t lists = (facts->table_count + facts->function_count + facts->setting_count) *
+	               sizeof(char *);
+	size_t name = facts->name ? strlen(facts->name) + 1 : 0;
 	struct facts *copy =
-	        malloc(sizeof(*copy) + list + bytes_of(facts->tables, facts->table_count) +
-	               bytes_of(facts->functions, facts->function_count));
+	        malloc(sizeof(*copy) + lists + name + bytes_of(facts->tables, facts->table_count) +
+	               bytes_of(facts->functions, facts->function_count) +
+	               bytes_of(facts->settings, facts->setting_count));
 	if (!copy)
 		return NULL;
 	*copy = *facts;
 	const char **names = (const char **)(void *)(copy + 1);
-	char *chars = (char *)(copy + 1) + list;
+	char *chars = (char *)(copy + 1) + lists;
 	copy->tables = place(facts->tables, facts->table_count, &names, &chars);
 	copy->functions = place(facts->functions, facts->function_count, &names, &chars);
+	copy->settings = place(facts->settings, facts->setting_count, &names, &chars);
+	if (name)
+		copy->name = memcpy(chars, facts->name, name);
 	return copy;
 }

@@ -56,7 +56,8 @@ enum sql_kind {
 	SQL_KINDS
 };
 
-/* What a statement leaves behind in its session, so that its client must keep its server. */
+/* What a statement leaves behind in its session that no other server can be given, so that its
+ * client must keep its server. Settings are no such thing: see `settings`. */
 enum pin {
 	PIN_TEMP = 1u << 0,   /* temporary tables, views, sequences: they hide permanent ones */
 	PIN_LISTEN = 1u << 1, /* LISTEN */
@@ -64,19 +65,20 @@ enum pin {
 	PIN_CURSOR = 1u << 3,        /* WITH HOLD cursors */
 	PIN_PREPARE = 1u << 4,       /* SQL-level PREPARE */
 	PIN_LOAD = 1u << 5,          /* LOAD */
-	PIN_SETTINGS =
-	        1u << 6, /* SET, RESET, set_config(), SET ROLE ... outlasting the transaction */
-	PIN_SESSION = 1u << 7, /* other session state: currval(), setseed(), unknown commands */
+	PIN_SESSION = 1u << 6, /* other session state: setseed(), settings whose names the text does
+	                          not tell, unknown commands */
 };
-#define PIN_KINDS 8
+#define PIN_KINDS 7
 
 /* What else the statement does, beside its intent. */
 enum sql_effect {
 	EFFECT_BEGIN = 1u << 0, /* opens a transaction block */
 	EFFECT_END = 1u << 1,   /* may end one: COMMIT, ROLLBACK (not TO), PREPARE TRANSACTION */
-	EFFECT_READ_ONLY = 1u << 2,     /* BEGIN / START / SET TRANSACTION ... READ ONLY */
-	EFFECT_READ_WRITE = 1u << 3,    /* ... READ WRITE */
-	EFFECT_SERIALIZABLE = 1u << 4,  /* ... ISOLATION LEVEL SERIALIZABLE: a standby refuses it */
+	/* Modes of BEGIN, START TRANSACTION and SET TRANSACTION: all that are named, where one
+	 * takes back another, too. */
+	EFFECT_READ_ONLY = 1u << 2,
+	EFFECT_READ_WRITE = 1u << 3,    /* also where it may be either */
+	EFFECT_SERIALIZABLE = 1u << 4,  /* a standby refuses it */
 	EFFECT_LOCKING = 1u << 5,       /* FOR UPDATE, FOR SHARE ... at any depth */
 	EFFECT_MODIFYING_CTE = 1u << 6, /* WITH x AS (INSERT | UPDATE | DELETE ...) */
 	EFFECT_INTO = 1u << 7,          /* SELECT INTO, CREATE TABLE AS */
@@ -89,10 +91,25 @@ enum sql_effect {
 	EFFECT_UNPIN_ALL = 1u << 14,    /* DISCARD ALL */
 	EFFECT_VOLATILE = 1u << 15, /* calls a function that writes, or is not known to be safe */
 	EFFECT_NODE = 1u << 16,     /* names or acts on the node it runs on: pg_backend_pid() ... */
+	EFFECT_RESET = 1u << 17,    /* RESET x, SET x TO DEFAULT: of those in `settings` */
+	EFFECT_RESET_ALL = 1u << 18,  /* RESET ALL, DISCARD ALL */
+	EFFECT_REPEATABLE = 1u << 19, /* a mode: ISOLATION LEVEL REPEATABLE READ */
+	EFFECT_DEFERRABLE = 1u << 20, /* a mode */
+	/* The text is one BEGIN, START TRANSACTION or SET TRANSACTION with modes: whoever answers
+	 * it himself may send it later, ahead of what the block does first. */
+	EFFECT_LAZY = 1u << 21,
+	EFFECT_SAVEPOINT = 1u << 22, /* SAVEPOINT, RELEASE, ROLLBACK TO */
+	EFFECT_CHAIN = 1u << 23,     /* COMMIT or ROLLBACK AND CHAIN: END and BEGIN in one */
+	EFFECT_UNPINS = 1u << 24,    /* it may end what pins the session */
+	/* It runs code that the text does not show: DO, CALL, EXECUTE, functions that are not
+	 * PostgreSQL's own, a text that is not understood. That may pin, and change settings. */
+	EFFECT_MAY_PIN = 1u << 25,
+	EFFECT_SEQUENCE = 1u << 26, /* currval(), lastval(): what nextval() said last, there */
 };
+#define EFFECTS_OF_HIDDEN_CODE (EFFECT_MAY_PIN | EFFECT_UNPINS)
 
-/* Immutable once made. `tables` and `functions` are sorted, without repeats, lower-cased as
- * PostgreSQL folds them, schema-qualified where the text is ("public.t"). */
+/* Immutable once made. Lists of names are sorted, without repeats; `tables` and `functions` are
+ * lower-cased as PostgreSQL folds them, schema-qualified where the text is ("public.t"). */
 struct facts {
 	enum intent intent;
 	enum sql_kind kind;
@@ -105,6 +122,12 @@ struct facts {
 	size_t table_count;
 	const char *const *functions;
 	size_t function_count;
+	/* Settings whose value may be another in this session from now on (hence not those of SET
+	 * LOCAL and SET TRANSACTION), in lower case: "timezone", "app.tenant". */
+	const char *const *settings;
+	size_t setting_count;
+	/* What a lone PREPARE, EXECUTE or DEALLOCATE names; NULL: none, or DEALLOCATE ALL. */
+	const char *name;
 	const char *reason; /* why the intent is `write`, for explain: a static string; NULL for a
 	                       read */
 };
@@ -112,10 +135,13 @@ struct facts {
 /* One block that free() gives back. NULL: out of memory. */
 struct facts *facts_copy(const struct facts *facts);
 
+/* The pins, for whom settings cannot be given to another server, either. */
+unsigned facts_pins_with_settings(const struct facts *facts);
+
 /* "select", "create", "multi" ...: static strings in lower case, words parted by '_'. */
 const char *sql_kind_name(enum sql_kind kind);
 
-/* "temporary_table", "listen", "advisory_lock", "holdable_cursor", "prepare", "load", "settings",
+/* "temporary_table", "listen", "advisory_lock", "holdable_cursor", "prepare", "load",
  * "session_state" for one bit of enum pin. */
 const char *sql_pin_name(enum pin pin);
 

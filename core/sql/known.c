@@ -39,15 +39,18 @@ static const char *const session_locks[] = {"pg_advisory_lock", "pg_advisory_loc
                                             NULL};
 
 /* State that the session keeps, and that another server knows nothing of. */
-static const char *const session_state[] = {"currval",
-                                            "lastval",
-                                            "setseed",
+static const char *const session_state[] = {"setseed",
                                             "pg_backup_start",
                                             "pg_backup_stop",
                                             "pg_start_backup",
                                             "pg_stop_backup",
                                             "pg_replication_origin_session_*",
                                             NULL};
+
+/* What nextval() said last, in whatever session. */
+static const char *const sequence_state[] = {"currval", "lastval", NULL};
+
+static const char *const session_unlocks[] = {"pg_advisory_unlock*", NULL};
 
 static const char *const writers[] = {"nextval",
                                       "setval",
@@ -136,9 +139,16 @@ static const struct function_names functions[] = {
          {.pins = PIN_SESSION,
           .effects = EFFECT_VOLATILE,
           .reason = "calls a function that depends on the session's state"}},
+        {sequence_state,
+         {.effects = EFFECT_VOLATILE | EFFECT_SEQUENCE,
+          .reason = "calls a function that depends on the session's state"}},
+        {session_unlocks,
+         {.effects = EFFECT_VOLATILE | EFFECT_UNPINS,
+          .reason = "releases a session-level advisory lock"}},
         {writers, {.effects = EFFECT_VOLATILE, .reason = "calls a function that writes"}},
         {sql_runners,
-         {.effects = EFFECT_VOLATILE, .reason = "calls a function that runs SQL given as text"}},
+         {.effects = EFFECT_VOLATILE | EFFECTS_OF_HIDDEN_CODE,
+          .reason = "calls a function that runs SQL given as text"}},
         {node_functions,
          {.effects = EFFECT_NODE, .reason = "calls a function that names the node, or acts on it"}},
 };
@@ -148,7 +158,8 @@ static const struct function_names functions[] = {
 struct known_function known_function(const char *schema, const char *name)
 {
 	static const struct known_function reads = {.reason = NULL},
-	                                   unknown = {.effects = EFFECT_VOLATILE,
+	                                   unknown = {.effects = EFFECT_VOLATILE |
+	                                                         EFFECTS_OF_HIDDEN_CODE,
 	                                              .reason =
 	                                                      "calls a function that is not known "
 	                                                      "to only read"};

@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sql/known.h"
 #include "sql/lexer.h"
-#include "sql/parse_tree.h"
+#include "sql/parse_session.h"
 
 #include <string.h>
 
@@ -11,27 +11,19 @@ static const Node *argument(const FuncCall *call, int number)
 	return list_length(call->args) > number ? list_nth(call->args, number) : NULL;
 }
 
-/* TRUE and FALSE come as casts to bool. */
-static bool is_true(const Node *node)
-{
-	if (node && IsA(node, TypeCast))
-		node = ((const TypeCast *)node)->arg;
-	if (!node || !IsA(node, A_Const))
-		return false;
-	const A_Const *constant = (const A_Const *)node;
-	return !constant->isnull && IsA(&constant->val, Boolean) && constant->val.boolval.boolval;
-}
-
 /* set_config(name, value, is_local) */
 static void see_set_config(struct walk *w, const FuncCall *call)
 {
 	walk_write(w, EFFECT_VOLATILE, "changes a setting");
 	if (w->now.quiet)
 		return;
-	if (!is_true(argument(call, 2)))
-		w->draft->pins |= PIN_SETTINGS;
+	const char *name = walk_text(argument(call, 0)), *value = walk_text(argument(call, 1));
+	bool local = walk_truth(argument(call, 2)) == TRUTH_YES;
+	if (name)
+		walk_setting(w, name, local);
+	else if (!local)
+		w->draft->pins |= PIN_SESSION;
 	/* What is made from now on may be temporary without saying so. */
-	const char *value = walk_string(argument(call, 1));
 	if (value && strstr(value, "pg_temp"))
 		w->draft->pins |= PIN_TEMP;
 }
@@ -40,7 +32,7 @@ static void see_set_config(struct walk *w, const FuncCall *call)
 static void see_current_setting(struct walk *w, const FuncCall *call)
 {
 	char folded[64] = "";
-	const char *name = walk_string(argument(call, 0));
+	const char *name = walk_text(argument(call, 0));
 	for (size_t i = 0; name && name[i] && i < sizeof(folded) - 1; i++)
 		folded[i] = lexer_fold(name[i]);
 	/* The port is asked for to see where a statement went: an answer from there is right. */

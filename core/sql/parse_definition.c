@@ -21,6 +21,8 @@ static void note_create_as(struct walk *w, Node *node)
 	/* EXECUTE runs what PREPARE has noted. */
 	if (!IsA(create->query, ExecuteStmt))
 		walk_tree(w, create->query, create->into->skipData);
+	else
+		w->draft->effects |= EFFECTS_OF_HIDDEN_CODE;
 }
 
 static void note_view(struct walk *w, Node *node)
@@ -79,6 +81,13 @@ static void note_grant(struct walk *w, Node *node)
 		walk_relations(w, grant->objects);
 }
 
+/* It runs its script. */
+static void note_extension(struct walk *w, Node *node)
+{
+	(void)node;
+	w->draft->effects |= EFFECTS_OF_HIDDEN_CODE;
+}
+
 static void note_drop(struct walk *w, Node *node)
 {
 	const DropStmt *drop = castNode(DropStmt, node);
@@ -115,7 +124,7 @@ static const struct definition {
         {T_CreateDomainStmt, SQL_CREATE, NULL},
         {T_CreateEnumStmt, SQL_CREATE, NULL},
         {T_CreateEventTrigStmt, SQL_CREATE, NULL},
-        {T_CreateExtensionStmt, SQL_CREATE, NULL},
+        {T_CreateExtensionStmt, SQL_CREATE, note_extension},
         {T_CreateFdwStmt, SQL_CREATE, NULL},
         {T_CreateForeignServerStmt, SQL_CREATE, NULL},
         {T_CreateFunctionStmt, SQL_CREATE, NULL},
@@ -145,7 +154,7 @@ static const struct definition {
         {T_AlterEnumStmt, SQL_ALTER, NULL},
         {T_AlterEventTrigStmt, SQL_ALTER, NULL},
         {T_AlterExtensionContentsStmt, SQL_ALTER, NULL},
-        {T_AlterExtensionStmt, SQL_ALTER, NULL},
+        {T_AlterExtensionStmt, SQL_ALTER, note_extension},
         {T_AlterFdwStmt, SQL_ALTER, NULL},
         {T_AlterForeignServerStmt, SQL_ALTER, NULL},
         {T_AlterFunctionStmt, SQL_ALTER, NULL},
@@ -188,6 +197,8 @@ bool walk_definition(struct walk *w, Node *node)
 			continue;
 		w->draft->kind = definition->kind;
 		walk_write(w, EFFECT_DDL, "changes the catalog");
+		if (definition->kind == SQL_DROP) /* perhaps the last temporary table */
+			w->draft->effects |= EFFECT_UNPINS;
 		if (definition->note)
 			definition->note(w, node);
 		/* Types, functions, domains ... are temporary by their schema alone. */

@@ -128,7 +128,8 @@ static void see_relation(struct walk *w, const RangeVar *relation)
 static void see_operator(struct walk *w, const List *name)
 {
 	if (list_length(name) > 1 && strcmp(walk_name(linitial(name)), "pg_catalog") != 0)
-		walk_write(w, EFFECT_VOLATILE, "uses an operator that is not known to only read");
+		walk_write(w, EFFECT_VOLATILE | EFFECTS_OF_HIDDEN_CODE,
+		           "uses an operator that is not known to only read");
 }
 
 static void see_select(struct walk *w, const SelectStmt *select)
@@ -154,6 +155,16 @@ static void see_modification(struct walk *w, const RangeVar *target, const WithC
 		see_with(w, with);
 }
 
+/* What is written to this view a rule hands to set_config(). */
+static void see_update(struct walk *w, const UpdateStmt *update)
+{
+	const RangeVar *target = update->relation;
+	see_modification(w, target, update->withClause);
+	bool is_catalog = !target->schemaname || strcmp(target->schemaname, "pg_catalog") == 0;
+	if (!w->now.quiet && is_catalog && strcmp(target->relname, "pg_settings") == 0)
+		w->draft->pins |= PIN_SESSION;
+}
+
 /* Notes what a node is. False: its children are not for the walk. */
 static bool see(struct walk *w, Node *node)
 {
@@ -172,8 +183,7 @@ static bool see(struct walk *w, Node *node)
 		                 ((InsertStmt *)node)->withClause);
 		return true;
 	case T_UpdateStmt:
-		see_modification(w, ((UpdateStmt *)node)->relation,
-		                 ((UpdateStmt *)node)->withClause);
+		see_update(w, castNode(UpdateStmt, node));
 		return true;
 	case T_DeleteStmt:
 		see_modification(w, ((DeleteStmt *)node)->relation,
@@ -241,14 +251,6 @@ void walk_tree(struct walk *w, void *node, bool quiet)
 			walk_write(w, 0, "has a part that is not known");
 	}
 	w->now = (struct item){.quiet = false};
-}
-
-const char *walk_string(const Node *node)
-{
-	const A_Const *constant = (const A_Const *)node;
-	if (!node || !IsA(node, A_Const) || constant->isnull || !IsA(&constant->val, String))
-		return NULL;
-	return constant->val.sval.sval;
 }
 
 void walk_free(struct walk *w)

@@ -54,8 +54,15 @@ void walk_relations(struct walk *w, const List *relations);
 /* Notes one that is made, for the statement's own sake: it may be temporary. */
 void walk_creation(struct walk *w, const RangeVar *relation, OnCommitAction on_commit);
 
-/* The characters of a constant that is a string; NULL for any other node. */
+/* The characters of a constant that is a string; NULL for any other node, and for NULL. */
 const char *walk_string(const Node *node);
+
+/* The same; the constant may be cast to text. */
+const char *walk_text(const Node *node);
+
+/* What a constant says as a boolean: TRUE, 'on', 0 ... */
+enum truth { TRUTH_NO, TRUTH_YES, TRUTH_UNSURE };
+enum truth walk_truth(const Node *node);
 
 /* The string of a String node. */
 static inline const char *walk_name(const void *node)

@@ -65,6 +65,13 @@ static Node *explained_query(Node *node)
 	}
 }
 
+/* EXPLAIN ANALYZE CREATE TABLE AS makes the table. */
+static void explain_creation(struct walk *w, const IntoClause *into)
+{
+	walk_write(w, EFFECT_INTO | EFFECT_DDL, "changes the catalog");
+	walk_creation(w, into->rel, into->onCommit);
+}
+
 static void walk_explain(struct walk *w, const ExplainStmt *explain)
 {
 	bool analyze = wants_analyze(explain->options);
@@ -73,9 +80,10 @@ static void walk_explain(struct walk *w, const ExplainStmt *explain)
 	if (analyze)
 		w->draft->effects |= EFFECT_EXPLAIN_ANALYZE;
 	if (analyze && IsA(explain->query, CreateTableAsStmt))
-		draft_write(w->draft, "changes the catalog");
+		explain_creation(w, castNode(CreateTableAsStmt, explain->query)->into);
 	if (!query)
-		draft_write(w->draft, "runs what the session has prepared, or explains a command");
+		walk_write(w, analyze ? EFFECTS_OF_HIDDEN_CODE : 0,
+		           "runs what the session has prepared, or explains a command");
 	walk_tree(w, query, !analyze);
 }
 
@@ -93,6 +101,7 @@ static void walk_prepare(struct walk *w, const PrepareStmt *prepare)
 {
 	w->draft->kind = SQL_PREPARE;
 	w->draft->pins |= PIN_PREPARE;
+	draft_name(w->draft, prepare->name);
 	draft_write(w->draft, session_command);
 	walk_tree(w, prepare->query, true);
 }
@@ -100,7 +109,7 @@ static void walk_prepare(struct walk *w, const PrepareStmt *prepare)
 static void walk_do(struct walk *w)
 {
 	w->draft->kind = SQL_DO;
-	draft_write(w->draft, "runs a program");
+	walk_write(w, EFFECTS_OF_HIDDEN_CODE, "runs a program");
 	words_of_program(w->draft, w->text, w->size, w->standard_strings, true);
 }
 
@@ -118,15 +127,16 @@ static const struct command {
 	const char *reason;
 } commands[] = {
         {T_FetchStmt, SQL_FETCH, 0, 0, "uses a cursor of the session's"},
-        {T_ClosePortalStmt, SQL_CLOSE, 0, 0, "uses a cursor of the session's"},
-        {T_DeallocateStmt, SQL_DEALLOCATE, 0, 0, "changes the session"},
-        {T_ExecuteStmt, SQL_EXECUTE, 0, 0, "runs what the session has prepared"},
+        {T_ClosePortalStmt, SQL_CLOSE, 0, EFFECT_UNPINS, "uses a cursor of the session's"},
+        {T_DeallocateStmt, SQL_DEALLOCATE, 0, EFFECT_UNPINS, "changes the session"},
+        {T_ExecuteStmt, SQL_EXECUTE, 0, EFFECTS_OF_HIDDEN_CODE,
+         "runs what the session has prepared"},
         {T_ListenStmt, SQL_LISTEN, PIN_LISTEN, 0, "changes the session"},
-        {T_UnlistenStmt, SQL_UNLISTEN, 0, 0, "changes the session"},
+        {T_UnlistenStmt, SQL_UNLISTEN, 0, EFFECT_UNPINS, "changes the session"},
         {T_NotifyStmt, SQL_NOTIFY, 0, 0, "notifies, which a standby refuses"},
         {T_LoadStmt, SQL_LOAD, PIN_LOAD, EFFECT_NODE, "loads a library of the server's"},
         {T_ConstraintsSetStmt, SQL_SET, 0, 0, "controls a transaction"},
-        {T_CallStmt, SQL_CALL, 0, EFFECT_VOLATILE, "calls a procedure"},
+        {T_CallStmt, SQL_CALL, 0, EFFECT_VOLATILE | EFFECTS_OF_HIDDEN_CODE, "calls a procedure"},
         {T_LockStmt, SQL_LOCK, 0, 0, "locks tables"},
         {T_TruncateStmt, SQL_TRUNCATE, 0, 0, "modifies data"},
         {T_CheckPointStmt, SQL_UTILITY, 0, EFFECT_NODE, "acts on the node"},
@@ -137,11 +147,16 @@ static const struct command {
         {T_RefreshMatViewStmt, SQL_UTILITY, 0, 0, "modifies data"},
 };
 
-/* The tables and functions of these. */
+/* The names of these. */
 static void note_names(struct walk *w, Node *node)
 {
 	switch (nodeTag(node)) {
+	case T_DeallocateStmt:
+		if (castNode(DeallocateStmt, node)->name)
+			draft_name(w->draft, castNode(DeallocateStmt, node)->name);
+		break;
 	case T_ExecuteStmt:
+		draft_name(w->draft, castNode(ExecuteStmt, node)->name);
 		walk_tree(w, castNode(ExecuteStmt, node)->params, false);
 		break;
 	case T_CallStmt:
@@ -187,7 +202,7 @@ static void walk_command(struct walk *w, Node *node)
 		return;
 	d->kind = SQL_UTILITY;
 	d->pins |= PIN_SESSION;
-	draft_write(d, "is a command that is not known");
+	walk_write(w, EFFECTS_OF_HIDDEN_CODE, "is a command that is not known");
 }
 
 void walk_utility(struct walk *w, Node *node)

@@ -70,15 +70,17 @@ struct word {
 	bool first_only, sets_columns;
 };
 
+/* What SET does here is for nobody to say: it may stand in a loop, or name what was put together.
+ */
 static const struct word words[] = {
         {.word = "temp", .pins = PIN_TEMP},
         {.word = "temporary", .pins = PIN_TEMP},
         {.word = "hold", .pins = PIN_CURSOR},
-        {.word = "set_config", .pins = PIN_SETTINGS},
+        {.word = "set_config", .pins = PIN_SESSION},
         {.word = "listen", .pins = PIN_LISTEN, .first_only = true},
         {.word = "load", .pins = PIN_LOAD, .first_only = true},
         {.word = "prepare", .pins = PIN_PREPARE, .first_only = true},
-        {.word = "reset", .pins = PIN_SETTINGS, .first_only = true},
+        {.word = "reset", .pins = PIN_SESSION, .first_only = true},
         {.word = "create", .effects = EFFECT_DDL, .sets_columns = true},
         {.word = "alter", .effects = EFFECT_DDL, .sets_columns = true},
         {.word = "drop", .effects = EFFECT_DDL},
@@ -124,7 +126,7 @@ static void read_token(struct scan *s)
 {
 	if (s->set && !token_is_word(&s->lexer, s->token, "local") &&
 	    !token_is_word(&s->lexer, s->token, "transaction"))
-		s->draft->pins |= PIN_SETTINGS;
+		s->draft->pins |= PIN_SESSION;
 	s->set = false;
 	if (mentions_temp(&s->lexer, s->token))
 		s->draft->pins |= PIN_TEMP;

@@ -1,8 +1,8 @@
 /* corpus.h - reads tests/core/corpus/: statements and what is to be said of them.
  *
- * A record is a line `= intent kind [tables=a,b] [functions=f] [pins=p] [effects=e] [strings=off]`,
- * then the statement up to an empty line. Lines that begin with '#', before a record, are comments.
- * Of names in a list only the comma is special. */
+ * A record is a line `= intent kind [tables=a,b] [functions=f] [pins=p] [settings=s] [name=n]
+ * [effects=e] [strings=off]`, then the statement up to an empty line. Lines that begin with '#',
+ * before a record, are comments. Of names in a list only the comma is special. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_TESTS_CORPUS_H
 #define MOONGATE_TESTS_CORPUS_H
@@ -86,9 +86,12 @@ static inline void corpus_free(struct corpus *corpus)
 }
 
 static const char *const corpus_effects[] = {
-        "begin",         "end",  "read_only",       "read_write", "serializable", "locking",
-        "modifying_cte", "into", "explain_analyze", "copy_in",    "copy_out",     "copy_file",
-        "copy_program",  "ddl",  "unpin_all",       "volatile",   "node"};
+        "begin",         "end",        "read_only",       "read_write", "serializable", "locking",
+        "modifying_cte", "into",       "explain_analyze", "copy_in",    "copy_out",     "copy_file",
+        "copy_program",  "ddl",        "unpin_all",       "volatile",   "node",         "reset",
+        "reset_all",     "repeatable", "deferrable",      "lazy",       "savepoint",    "chain",
+        "unpins",        "may_pin",    "sequence"};
+#define CORPUS_EFFECTS (sizeof(corpus_effects) / sizeof(corpus_effects[0]))
 
 static inline void corpus_put(FILE *out, const char *key, const char *const *names, size_t count)
 {
@@ -100,12 +103,12 @@ static inline void corpus_put(FILE *out, const char *key, const char *const *nam
 static inline void corpus_describe(const struct facts *f, const char *expected, char *out,
                                    size_t size)
 {
-	const char *pins[PIN_KINDS], *effects[17];
+	const char *pins[PIN_KINDS], *effects[CORPUS_EFFECTS];
 	size_t pin_count = 0, effect_count = 0;
 	for (unsigned i = 0; i < PIN_KINDS; i++)
 		if (f->pins & (1u << i))
 			pins[pin_count++] = sql_pin_name((enum pin)(1u << i));
-	for (unsigned i = 0; i < 17; i++)
+	for (unsigned i = 0; i < CORPUS_EFFECTS; i++)
 		if (f->effects & (1u << i))
 			effects[effect_count++] = corpus_effects[i];
 	FILE *to = fmemopen(out, size, "w");
@@ -113,6 +116,8 @@ static inline void corpus_describe(const struct facts *f, const char *expected, 
 	corpus_put(to, " tables=", f->tables, f->table_count);
 	corpus_put(to, " functions=", f->functions, f->function_count);
 	corpus_put(to, " pins=", pins, pin_count);
+	corpus_put(to, " settings=", f->settings, f->setting_count);
+	corpus_put(to, " name=", &f->name, f->name ? 1 : 0);
 	if (strstr(expected, " effects="))
 		corpus_put(to, " effects=", effects, effect_count);
 	fclose(to);

@@ -38,6 +38,8 @@ static struct corpus *whole_corpus(void)
 	assert_true(corpus_read(corpus, "reads"));
 	assert_true(corpus_read(corpus, "writes"));
 	assert_true(corpus_read(corpus, "session"));
+	assert_true(corpus_read(corpus, "settings"));
+	assert_true(corpus_read(corpus, "transactions"));
 	assert_true(corpus_read(corpus, "lexical"));
 	assert_true(corpus->count > 400 && corpus->count < CORPUS_ROOM);
 	return corpus;
@@ -86,7 +88,9 @@ static bool same_facts(const struct facts *a, const struct facts *b)
 	       a->effects == b->effects && a->statements == b->statements &&
 	       a->fingerprint == b->fingerprint &&
 	       same_names(a->tables, a->table_count, b->tables, b->table_count) &&
-	       same_names(a->functions, a->function_count, b->functions, b->function_count);
+	       same_names(a->functions, a->function_count, b->functions, b->function_count) &&
+	       same_names(a->settings, a->setting_count, b->settings, b->setting_count) &&
+	       same_names(&a->name, a->name ? 1 : 0, &b->name, b->name ? 1 : 0);
 }
 
 /* One that answers without what it remembers: it remembers one, and that is another statement. */
@@ -192,6 +196,11 @@ static void names_tell_statements_apart(void **state)
 	        {"select 1 from t limit 1", "select 1 from t limit 1, 2"},
 	        {"select U&'a'", "select U & 'a'"},
 	        {"select \"a\"\"b\"", "select \"a\" \"b\""},
+	        {"execute a(1)", "execute b(1)"},
+	        {"execute a", "execute \"A\""},
+	        {"deallocate a", "deallocate b"},
+	        {"deallocate \"all\"", "deallocate all"},
+	        {"prepare a as select 1", "prepare b as select 1"},
 	};
 	for (size_t i = 0; i < sizeof(different) / sizeof(different[0]); i++) {
 		uint64_t fingerprint = facts_of(state, different[i][0])->fingerprint;
@@ -201,8 +210,11 @@ static void names_tell_statements_apart(void **state)
 
 static void where_a_literal_decides_it_is_looked_at(void **state)
 {
-	assert_int_equal(facts_of(state, "select set_config('a', 'b', true)")->pins, 0);
-	assert_int_equal(facts_of(state, "select set_config('a', 'b', false)")->pins, PIN_SETTINGS);
+	assert_int_equal(facts_of(state, "select set_config('a', 'b', true)")->setting_count, 0);
+	assert_string_equal(facts_of(state, "select set_config('a', 'b', false)")->settings[0],
+	                    "a");
+	assert_string_equal(facts_of(state, "select set_config('b', 'b', false)")->settings[0],
+	                    "b");
 	assert_int_equal(facts_of(state, "explain (analyze 0) delete from t")->intent, INTENT_READ);
 	assert_int_equal(facts_of(state, "explain (analyze 1) delete from t")->intent,
 	                 INTENT_WRITE);
@@ -284,16 +296,48 @@ static void the_least_recently_used_statement_goes_first(void **state)
 	classifier_free(c);
 }
 
+/* Whoever keeps a copy of facts asks again when the epoch has grown. */
+static void the_epoch_grows_when_a_statement_becomes_a_write(void **state)
+{
+	struct classifier *c = classifier(state);
+	uint64_t epoch = classifier_epoch(c);
+	facts_of(state, "select * from v");
+	assert_int_equal(classifier_epoch(c), epoch);
+	classifier_learn_write(c, "select * from v", 15, true);
+	assert_true(classifier_epoch(c) > epoch);
+	epoch = classifier_epoch(c);
+	classifier_learn_write(c, "select * from v", 15, true);
+	classifier_learn_write(c, "delete from v", 13, true);
+	assert_int_equal(classifier_epoch(c), epoch);
+}
+
 static void a_copy_outlives_its_classifier(void **state)
 {
 	(void)state;
+	static const char sql[] = "select now() from a, b where set_config(e'X.y', '', false) = ''";
 	struct classifier *c = classifier_new(1);
-	struct facts *copy = facts_copy(classifier_facts(c, "select now() from a, b", 22, true));
+	struct facts *copy = facts_copy(classifier_facts(c, sql, sizeof(sql) - 1, true));
+	struct facts *named = facts_copy(classifier_facts(c, "execute \"P\"", 11, true));
 	classifier_free(c);
 	assert_int_equal(copy->table_count, 2);
 	assert_string_equal(copy->tables[1], "b");
 	assert_string_equal(copy->functions[0], "now");
+	assert_int_equal(copy->setting_count, 1);
+	assert_string_equal(copy->settings[0], "x.y");
+	assert_null(copy->name);
+	assert_string_equal(named->name, "P");
 	free(copy);
+	free(named);
+}
+
+static void settings_pin_whom_they_cannot_follow(void **state)
+{
+	assert_int_equal(facts_of(state, "set a.b = 'c'")->pins, 0);
+	assert_int_equal(facts_pins_with_settings(facts_of(state, "set a.b = 'c'")), PIN_SESSION);
+	assert_int_equal(facts_pins_with_settings(facts_of(state, "set local a.b = 'c'")), 0);
+	assert_int_equal(facts_pins_with_settings(facts_of(state, "listen c")), PIN_LISTEN);
+	assert_int_equal(facts_pins_with_settings(facts_of(state, "reset all")), PIN_SESSION);
+	assert_int_equal(facts_pins_with_settings(facts_of(state, "discard all")), 0);
 }
 
 static void a_text_with_a_nul_inside_is_in_doubt(void **state)
@@ -318,7 +362,9 @@ int main(void)
 	        T(a_statement_that_a_server_refused_is_a_write_from_then_on),
 	        T(a_syntax_error_is_remembered_by_its_text_alone),
 	        T(the_least_recently_used_statement_goes_first),
+	        T(the_epoch_grows_when_a_statement_becomes_a_write),
 	        T(a_copy_outlives_its_classifier),
+	        T(settings_pin_whom_they_cannot_follow),
 	        T(a_text_with_a_nul_inside_is_in_doubt),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -210,7 +210,7 @@ static void pins_of_what_is_not_parsed_are_told_by_its_words(void **state)
 	(void)state;
 	assert_int_equal(pins_of("insert into t values (f(1)", ", a", ")", 60000), 0);
 	assert_int_equal(pins_of("select a", ", a", "; create temp table t ()", 60000), PIN_TEMP);
-	assert_int_equal(pins_of("select a", ", a", "; set a.b = 'c'", 60000), PIN_SETTINGS);
+	assert_int_equal(pins_of("select a", ", a", "; set a.b = 'c'", 60000), PIN_SESSION);
 	/* Words that nobody has seen may say anything. */
 	assert_true(pins_of("select a", ", a", "", 1000000) & PIN_SESSION);
 	assert_true(pins_of("select '", "a", "'", 10000000) & PIN_SESSION);
