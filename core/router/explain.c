@@ -57,6 +57,8 @@ static void print_json(const char *sql, size_t size, const struct facts *f, cons
 	put_list("pins", pins, pin_count);
 	fputs(",\"verdict\":", stdout);
 	json_put_string(stdout, verdict, strlen(verdict));
+	if (f->setting_count)
+		put_list("settings", f->settings, f->setting_count);
 	puts("}");
 }
 
@@ -81,6 +83,7 @@ static void print_text(const char *sql, size_t size, const struct facts *f, cons
 	print_names("tables", f->tables, f->table_count);
 	print_names("functions", f->functions, f->function_count);
 	print_names("pins", pins, pin_count);
+	print_names("settings", f->settings, f->setting_count);
 	printf("  verdict   %s\n", verdict);
 }
 

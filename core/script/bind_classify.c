@@ -35,7 +35,7 @@ static int classify(lua_State *L)
 	struct classifier *c = state_classifier(L, state_of(L));
 	const struct facts *f = classifier_facts(c, sql, size, true);
 	snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, f->fingerprint);
-	lua_createtable(L, 0, 8);
+	lua_createtable(L, 0, 9);
 	lua_pushstring(L, f->intent == INTENT_READ ? "read" : "write");
 	lua_setfield(L, -2, "intent");
 	lua_pushstring(L, sql_kind_name(f->kind));
@@ -49,6 +49,7 @@ static int classify(lua_State *L)
 	set_names(L, "tables", f->tables, f->table_count);
 	set_names(L, "functions", f->functions, f->function_count);
 	set_pins(L, f->pins);
+	set_names(L, "settings", f->settings, f->setting_count);
 	return 1;
 }
 

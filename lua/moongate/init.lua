@@ -23,6 +23,7 @@ local M = {
 ---@field tables string[]
 ---@field functions string[]
 ---@field pins string[]
+---@field settings string[]  those that may have another value in its session afterwards
 ---@field statements integer
 ---@field fingerprint string
 ---@field reason string?  why the intent is "write"

@@ -208,6 +208,13 @@ describe("moongate.classify", function()
     assert.same({ "temporary_table" }, facts.pins)
     assert.is_string(facts.reason)
   end)
+
+  it("names the settings that a statement changes", function()
+    local facts = moongate.classify "set search_path = app; reset time zone; set local a.b = 1"
+    assert.same({ "search_path", "timezone" }, facts.settings)
+    assert.same({}, facts.pins)
+    assert.same({}, moongate.classify("select 1").settings)
+  end)
 end)
 
 describe("moongate.reject", function()

@@ -124,6 +124,18 @@ describe("moongate explain", function()
     assert.matches('"pins":%[%]', (output:gsub("%s", "")))
   end)
 
+  it("names the settings that a statement changes, where there are any", function()
+    local sql = "select set_config('App.Tenant', '7', false); set local a = 1"
+    local status, output = moongate { "explain", DEFAULT, "--json", "-c", sql }
+    assert.equal(0, status)
+    local first, second = table.unpack(lines(output))
+    assert.matches('"verdict":"[^"]*","settings":%["app%.tenant"%]}$', first)
+    assert.same({}, cjson.decode(first).pins)
+    assert.is_nil(cjson.decode(second).settings)
+    local _, text = moongate { "explain", DEFAULT, "-c", sql }
+    assert.matches("\n  settings  app%.tenant\n", text)
+  end)
+
   local SCRIPT = [[
 -- a script
 select 'a;b', $$;$$; /* ; */
