@@ -33,6 +33,54 @@ static bool in_range(double value, double low)
 	return isfinite(value) && value >= low;
 }
 
+static bool check_pool(const struct pool_config *p, const struct complaint *to)
+{
+	if (p->size == 0)
+		return complain(to, "pool.size must be at least 1");
+	if (!in_range(p->acquire_timeout, 0) || !in_range(p->connect_timeout, 0.001) ||
+	    !in_range(p->idle_timeout, 0) || !in_range(p->max_lifetime, 0) ||
+	    !in_range(p->reserve_after, 0) || !in_range(p->notice_after, 0))
+		return complain(to, "the pool's times must be seconds of at least 0 "
+		                    "(connect_timeout: more than 0)");
+	if (!in_range(p->lifetime_jitter, 0) || p->lifetime_jitter > 1)
+		return complain(to, "pool.lifetime_jitter must be a number from 0 to 1");
+	if (p->min_idle > p->size)
+		return complain(to, "pool.min_idle (%u) is more than pool.size (%u)", p->min_idle,
+		                p->size);
+	if (p->reserve && p->reserve_after >= p->acquire_timeout)
+		return complain(to,
+		                "pool.reserve_after (%g s) must be less than pool.acquire_timeout "
+		                "(%g s), or the reserve is never used",
+		                p->reserve_after, p->acquire_timeout);
+	return true;
+}
+
+static bool check_times(const struct session_config *s, const struct complaint *to)
+{
+	if (in_range(s->query_timeout, 0) && in_range(s->transaction_timeout, 0) &&
+	    in_range(s->idle_transaction_timeout, 0) && in_range(s->client_idle_timeout, 0))
+		return true;
+	return complain(to, "timeouts must be seconds of at least 0");
+}
+
+static bool check_overrides(const struct session_overrides *o, const struct complaint *to)
+{
+	for (size_t i = 0; i < o->count; i++) {
+		const struct session_override *each = &o->list[i];
+		if ((each->set & SESSION_POOL_SIZE) && each->values.pool_size == 0)
+			return complain(to, "pool_size must be at least 1");
+		if (!check_times(&each->values, to))
+			return false;
+	}
+	return true;
+}
+
+static bool check_sessions(const struct cluster_config *c, const struct complaint *to)
+{
+	return check_times(&c->session, to) && check_overrides(&c->users, to) &&
+	       check_overrides(&c->databases, to);
+}
+
 static bool check(const struct cluster_config *c, const struct complaint *to)
 {
 	const struct backoff_config *b = &c->health.backoff;
@@ -46,12 +94,8 @@ static bool check(const struct cluster_config *c, const struct complaint *to)
 		return complain(to, "a cluster needs a primary");
 	if (c->endpoint_count > CLUSTER_ENDPOINTS)
 		return complain(to, "a cluster has at most %d endpoints", CLUSTER_ENDPOINTS);
-	if (c->pool.size == 0)
-		return complain(to, "pool.size must be at least 1");
-	if (!in_range(c->pool.acquire_timeout, 0) || !in_range(c->pool.connect_timeout, 0.001) ||
-	    !in_range(c->pool.idle_timeout, 0) || !in_range(c->pool.max_lifetime, 0))
-		return complain(to, "the pool's times must be seconds of at least 0 "
-		                    "(connect_timeout: more than 0)");
+	if (!check_pool(&c->pool, to) || !check_sessions(c, to))
+		return false;
 	if (!in_range(c->health.interval, 0.001) || !in_range(c->health.timeout, 0.001))
 		return complain(to,
 		                "health.interval and health.timeout must be more than 0 seconds");
@@ -92,6 +136,7 @@ static bool build_endpoint(struct cluster *cluster, size_t index,
 	e->cluster = cluster;
 	e->index = (unsigned)index;
 	e->weight = config->weight;
+	e->quota.limit = cluster->pool.max_per_endpoint;
 	e->role = config->role;
 	e->fresh_as_of = config->role == ROLE_PRIMARY ? INFINITY : -INFINITY;
 	e->conninfo = conninfo_parse(config->url, wrong, sizeof wrong);
@@ -126,6 +171,17 @@ static bool build_defaults(struct cluster *cluster, const struct complaint *to)
 	return true;
 }
 
+static bool build_limits(struct cluster *cluster, const struct cluster_config *config)
+{
+	struct session_config session = config->session;
+	session.mode = config->pool.mode;
+	session.pool_size = config->pool.size;
+	cluster->sessions = session_configs_new(&session, &config->users, &config->databases);
+	cluster->database_quotas = quotas_new(config->pool.max_per_database);
+	cluster->user_quotas = quotas_new(config->pool.max_per_user);
+	return cluster->sessions && cluster->database_quotas && cluster->user_quotas;
+}
+
 struct cluster *cluster_new(struct context *context, const struct cluster_config *config,
                             char *error, size_t error_size)
 {
@@ -140,6 +196,9 @@ struct cluster *cluster_new(struct context *context, const struct cluster_config
 	cluster->health = config->health;
 	cluster->name = "";
 	list_init(&cluster->parked);
+	list_init(&cluster->blocked);
+	if (!build_limits(cluster, config))
+		goto no_memory;
 	cluster->endpoints = calloc(config->endpoint_count, sizeof *cluster->endpoints);
 	if (!cluster->endpoints)
 		goto no_memory;
@@ -195,6 +254,9 @@ void cluster_free(struct cluster *cluster)
 	for (size_t i = 0; i < cluster->endpoint_count; i++)
 		close_endpoint(&cluster->endpoints[i]);
 	routes_free(cluster->routes);
+	session_configs_free(cluster->sessions);
+	quotas_free(cluster->database_quotas);
+	quotas_free(cluster->user_quotas);
 	free(cluster->probe_user);
 	free(cluster->probe_database);
 	free(cluster->endpoints);
@@ -204,6 +266,21 @@ void cluster_free(struct cluster *cluster)
 struct route *cluster_default_route(const struct cluster *cluster, enum intent intent)
 {
 	return intent == INTENT_READ ? cluster->default_read : cluster->default_write;
+}
+
+const struct session_config *cluster_session_config(const struct cluster *cluster, const char *user,
+                                                    const char *database)
+{
+	return session_configs_find(cluster->sessions, user, database);
+}
+
+unsigned cluster_server_demand(const struct cluster *cluster)
+{
+	const struct pool_config *p = &cluster->pool;
+	unsigned servers = p->size + p->reserve, count = (unsigned)cluster->endpoint_count;
+	if (p->max_per_endpoint && p->max_per_endpoint < servers)
+		servers = p->max_per_endpoint;
+	return (servers + 1) * count;
 }
 
 struct endpoint *cluster_endpoint(const struct cluster *cluster, const char *name)

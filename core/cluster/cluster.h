@@ -9,7 +9,10 @@
 #include "cluster/context.h"
 #include "cluster/freshness.h"
 #include "cluster/health.h"
+#include "cluster/pool_config.h"
+#include "cluster/quota.h"
 #include "cluster/route.h"
+#include "cluster/session_config.h"
 #include "sql/facts.h"
 
 #include <stddef.h>
@@ -24,21 +27,6 @@ enum role { ROLE_UNKNOWN, ROLE_PRIMARY, ROLE_REPLICA };
 
 const char *role_name(enum role role); /* "unknown", "primary", "replica" */
 
-struct pool_config {
-	unsigned size;          /* server connections per endpoint, user and database */
-	double acquire_timeout; /* s that a borrower waits */
-	double connect_timeout; /* s until opening a connection counts as failed */
-	double idle_timeout;    /* s after which an unused server is closed; 0: never */
-	double max_lifetime; /* s after which a server is closed when it is given back; 0: never */
-};
-
-#define POOL_DEFAULTS                                                                              \
-	((struct pool_config){.size = 10,                                                          \
-	                      .acquire_timeout = 5,                                                \
-	                      .connect_timeout = 5,                                                \
-	                      .idle_timeout = 600,                                                 \
-	                      .max_lifetime = 3600})
-
 struct endpoint_config {
 	const char *url;    /* postgres://user:password@host:port/database?option=..., or key=value
 	                       pairs */
@@ -52,6 +40,9 @@ struct cluster_config {
 	const struct endpoint_config *endpoints;
 	size_t endpoint_count;
 	struct pool_config pool;
+	struct session_config
+	        session; /* the timeouts; its pool's mode and size are taken from `pool` */
+	struct session_overrides users, databases; /* a user's win over a database's */
 	struct health_config health;
 };
 
@@ -73,6 +64,7 @@ struct endpoint {
 	unsigned in_flight; /* servers lent */
 	unsigned waiting;   /* borrowers in its pools' queues */
 	struct pool *pools; /* uthash, by user and database */
+	struct quota quota; /* on the servers of all of them */
 	struct probe *probe;
 	double reported;      /* when a probe or traffic last told of it */
 	char last_error[256]; /* why it went down, without secrets; empty while it is up */
@@ -81,6 +73,7 @@ struct endpoint {
 struct cluster {
 	struct context *context;
 	struct pool_config pool;
+	struct session_configs *sessions;
 	struct health_config health;
 	struct endpoint *endpoints;
 	size_t endpoint_count;
@@ -91,7 +84,9 @@ struct cluster {
 	char *probe_user;     /* what the last client connected as: for probes of endpoints */
 	char *probe_database; /* whose URL names none; NULL: not known yet */
 	struct list parked;   /* dispatches waiting for an endpoint, in arrival order */
-	const char *name;     /* for logs; "" */
+	struct quotas *database_quotas, *user_quotas; /* on servers, whichever their endpoint */
+	struct list blocked; /* pools with waiters for whom a limit lets no server be opened */
+	const char *name;    /* for logs; "" */
 };
 
 /* Checks and copies `config`. On failure NULL, and `error` (error_size bytes) says what is wrong
@@ -107,6 +102,15 @@ void cluster_free(struct cluster *cluster);
 
 /* What a query without a verdict gets. */
 struct route *cluster_default_route(const struct cluster *cluster, enum intent intent);
+
+/* What holds for a client of this user in this database (either may be NULL). The pointer is good
+ * as long as the cluster. */
+const struct session_config *cluster_session_config(const struct cluster *cluster, const char *user,
+                                                    const char *database);
+
+/* Server connections that the configuration asks room for: one pool per endpoint, and the probes.
+ * More users and databases have more pools. */
+unsigned cluster_server_demand(const struct cluster *cluster);
 
 /* By name or by "host:port"; NULL: none. */
 struct endpoint *cluster_endpoint(const struct cluster *cluster, const char *name);

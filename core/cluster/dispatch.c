@@ -36,19 +36,41 @@ static void on_acquired(struct pool_waiter *waiter, struct server *server, enum 
 	try_next(d);
 }
 
+static void on_notice(struct pool_waiter *waiter)
+{
+	struct dispatch *d = LIST_ENTRY(waiter, struct dispatch, waiter);
+	d->on_wait(d);
+}
+
+static void arm(struct dispatch *d, double now)
+{
+	double next = fmin(d->deadline, d->waiter.notice_at);
+	ev_timer_set(&d->timer, fmax(0, next - now), 0);
+	ev_timer_start(loop_of(d), &d->timer);
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	(void)loop;
 	(void)events;
 	struct dispatch *d = LIST_ENTRY(timer, struct dispatch, timer);
-	finish(d, NULL, ST_TIMEOUT, "57P03", "no endpoint of this route became available in time");
+	double now = clock_now();
+	if (now >= d->deadline) {
+		finish(d, NULL, ST_TIMEOUT, "57P03",
+		       "no endpoint of this route became available in time");
+		return;
+	}
+	bool due = now >= d->waiter.notice_at;
+	if (due)
+		d->waiter.notice_at = INFINITY;
+	arm(d, now);
+	if (due)
+		d->on_wait(d);
 }
 
 static void park(struct dispatch *d)
 {
-	double left = fmax(0, d->deadline - clock_now());
-	ev_timer_init(&d->timer, on_timer, left, 0);
-	ev_timer_start(loop_of(d), &d->timer);
+	arm(d, clock_now());
 	list_push_back(&d->cluster->parked, &d->parked);
 }
 
@@ -82,8 +104,15 @@ static double patience(const struct dispatch_request *request)
 	return hold > 0 ? hold : request->cluster->pool.acquire_timeout;
 }
 
+static double notice_time(const struct dispatch_request *request, double now)
+{
+	double after = request->cluster->pool.notice_after;
+	return request->on_wait && after > 0 ? now + after : INFINITY;
+}
+
 void dispatch_start(struct dispatch *d, const struct dispatch_request *request, dispatched_fn *fn)
 {
+	double now = clock_now();
 	d->cluster = request->cluster;
 	d->route = request->route;
 	d->endpoint = request->endpoint;
@@ -91,9 +120,13 @@ void dispatch_start(struct dispatch *d, const struct dispatch_request *request, 
 	d->database = request->database;
 	d->last_write = request->last_write;
 	d->excluded = request->excluded;
-	d->deadline = clock_now() + patience(request);
+	d->deadline = now + patience(request);
 	d->fn = fn;
+	d->on_wait = request->on_wait;
 	d->waiter.pool = NULL;
+	d->waiter.since = now;
+	d->waiter.notice_at = notice_time(request, now);
+	d->waiter.notice = on_notice;
 	list_init(&d->parked);
 	ev_init(&d->timer, on_timer);
 	try_next(d);

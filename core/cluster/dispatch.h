@@ -19,6 +19,11 @@ struct dispatch;
 typedef void dispatched_fn(struct dispatch *dispatch, struct server *server, enum status status,
                            const char *sqlstate, const char *reason);
 
+/* The borrower has waited for `notice_after` seconds, for an endpoint or for a server, and goes on
+ * waiting: time to tell its client. At most once per dispatch_start(), never inside of it; may
+ * cancel. */
+typedef void dispatch_wait_fn(struct dispatch *dispatch);
+
 /* Embedded in the borrower. Zero is "not under way". */
 struct dispatch {
 	struct cluster *cluster;     /* NULL: not under way */
@@ -29,6 +34,7 @@ struct dispatch {
 	uint64_t excluded;
 	double deadline;
 	dispatched_fn *fn;
+	dispatch_wait_fn *on_wait;
 	struct pool_waiter waiter;
 	struct list parked;
 	ev_timer timer;
@@ -41,6 +47,7 @@ struct dispatch_request {
 	const char *user, *database; /* see pool_of(); must stay until the callback */
 	double last_write;           /* see struct demand */
 	uint64_t excluded;
+	dispatch_wait_fn *on_wait; /* NULL: nobody is told */
 };
 
 void dispatch_start(struct dispatch *dispatch, const struct dispatch_request *request,

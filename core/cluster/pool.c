@@ -1,14 +1,10 @@
-/* pool.c - see pool.h.
- *
- *   idle      front: given back last, lent first; back: unused longest, closed first
- *   lent      with their borrowers
- *   opening   one for each waiter, as long as the size allows
- *   waiters   front: came first, served first; empty while a server is idle */
+/* pool.c - who has which server; see pool.h, and pool_state.h for the other parts of a pool. */
 /* SPDX-License-Identifier: MIT */
-#include "cluster/pool.h"
+#include "cluster/pool_state.h"
 
 #include "base/clock.h"
-#include "cluster/cluster.h"
+#include "base/random.h"
+#include "cluster/conninfo.h"
 #include "cluster/refusal.h"
 
 #include <assert.h>
@@ -16,31 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #define BIT(n) (1u << (n))
 
-struct pool {
-	UT_hash_handle hh;
-	struct endpoint *endpoint;
-	struct list idle, lent, opening, waiters;
-	unsigned idle_count, lent_count, opening_count, waiting_count;
-	ev_timer reaper; /* runs while servers are idle and some timeout may close them */
-	struct pool_stats totals;
-	bool closing;
-	const char *user, *database; /* in key; NULL where the borrower gave none */
-	size_t key_size;
-	char key[]; /* user and database, each with a mark of being there, and its NUL */
-};
-
-static struct ev_loop *loop_of(const struct pool *pool)
+/* A server more (or less) that counts against the limits; `idle`: it could make room. */
+static void count_in_quotas(const struct pool *pool, int used, int idle)
 {
-	return pool->endpoint->cluster->context->loop;
-}
-
-static const struct pool_config *config_of(const struct pool *pool)
-{
-	return &pool->endpoint->cluster->pool;
+	for (int i = 0; i < POOL_LIMITS; i++) {
+		pool->quotas[i]->used += (unsigned)used;
+		pool->quotas[i]->idle += (unsigned)idle;
+	}
 }
 
 static void set_state(struct server *s, enum server_state next)
@@ -58,6 +39,8 @@ static void set_state(struct server *s, enum server_state next)
 	                                     [SERVER_IDLE] = &pool->idle,
 	                                     [SERVER_LENT] = &pool->lent};
 	assert(allowed[s->state] & BIT(next));
+	count_in_quotas(pool, next == SERVER_CLOSED ? -1 : 0,
+	                (next == SERVER_IDLE) - (s->state == SERVER_IDLE));
 	--*counts[s->state];
 	list_remove(&s->link);
 	s->state = next;
@@ -68,40 +51,53 @@ static void set_state(struct server *s, enum server_state next)
 	list_push_front(lists[next], &s->link);
 }
 
-static void close_server(struct server *s)
+void pool_close(struct server *s)
 {
 	s->pool->totals.closed++;
 	set_state(s, SERVER_CLOSED);
 	server_free(s);
 }
 
-static unsigned servers(const struct pool *pool)
+void pool_forget(struct pool *pool)
 {
-	return pool->idle_count + pool->lent_count + pool->opening_count;
-}
-
-static void forget(struct pool *pool)
-{
-	ev_timer_stop(loop_of(pool), &pool->reaper);
+	struct cluster *cluster = pool_cluster(pool);
+	ev_timer_stop(pool_loop(pool), &pool->keeper);
+	ev_timer_stop(pool_loop(pool), &pool->reserve);
+	list_remove(&pool->blocked);
+	quotas_leave(cluster->database_quotas, pool->quotas[LIMIT_DATABASE]);
+	quotas_leave(cluster->user_quotas, pool->quotas[LIMIT_USER]);
 	HASH_DEL(pool->endpoint->pools, pool);
 	free(pool);
+}
+
+/* Servers of the pool were closed: who may open some now? */
+static void after_close(struct pool *pool)
+{
+	struct cluster *cluster = pool_cluster(pool);
+	pool_open_for_waiters(pool);
+	pool_keep(pool);
+	pool_settle(cluster);
 }
 
 /* An idle server has nothing to say but that it is going, or that its settings have changed. */
 static void on_idle_event(struct server *s, int events)
 {
 	(void)events;
+	struct pool *pool = s->pool;
 	struct endpoint *endpoint = s->endpoint;
-	close_server(s);
+	pool_close(s);
+	after_close(pool);
 	endpoint_suspect(endpoint);
 }
 
 static void leave_queue(struct pool_waiter *w)
 {
 	list_remove(&w->link);
-	ev_timer_stop(loop_of(w->pool), &w->deadline);
+	ev_timer_stop(pool_loop(w->pool), &w->timer);
 	w->pool->waiting_count--;
 	w->pool->endpoint->waiting--;
+	if (w->pool->waiting_count == 0)
+		list_remove(&w->pool->blocked);
 	w->pool = NULL;
 }
 
@@ -110,55 +106,6 @@ static void fail_waiter(struct pool_waiter *w, enum status status, const char *s
 {
 	leave_queue(w);
 	w->fn(w, NULL, status, sqlstate, reason);
-}
-
-static struct pool_waiter *first_waiter(struct pool *pool)
-{
-	return LIST_ENTRY(pool->waiters.next, struct pool_waiter, link);
-}
-
-static bool lived_enough(const struct server *s, double now)
-{
-	double max = config_of(s->pool)->max_lifetime;
-	return max > 0 && now - s->opened >= max;
-}
-
-/* When the reaper has to look at `s`; INFINITY where nothing but its borrowers ends it. */
-static double close_time(const struct server *s)
-{
-	const struct pool_config *config = config_of(s->pool);
-	double idle = config->idle_timeout > 0 ? s->released + config->idle_timeout : INFINITY;
-	double life = config->max_lifetime > 0 ? s->opened + config->max_lifetime : INFINITY;
-	return fmin(idle, life);
-}
-
-static void arm_reaper(struct pool *pool)
-{
-	double next = INFINITY;
-	LIST_EACH (&pool->idle, link)
-		next = fmin(next, close_time(LIST_ENTRY(link, struct server, link)));
-	ev_timer_stop(loop_of(pool), &pool->reaper);
-	if (next == INFINITY)
-		return;
-	ev_timer_set(&pool->reaper, fmax(0, next - clock_now()), 0);
-	ev_timer_start(loop_of(pool), &pool->reaper);
-}
-
-static void on_reaper(struct ev_loop *loop, ev_timer *timer, int events)
-{
-	(void)loop;
-	(void)events;
-	struct pool *pool = LIST_ENTRY(timer, struct pool, reaper);
-	double now = clock_now();
-	LIST_EACH (&pool->idle, link) {
-		struct server *s = LIST_ENTRY(link, struct server, link);
-		if (close_time(s) <= now)
-			close_server(s);
-	}
-	if (servers(pool) == 0 && pool->waiting_count == 0)
-		forget(pool);
-	else
-		arm_reaper(pool);
 }
 
 static void lend(struct pool *pool, struct server *s, struct pool_waiter *w)
@@ -170,22 +117,33 @@ static void lend(struct pool *pool, struct server *s, struct pool_waiter *w)
 	w->fn(w, s, ST_OK, "", NULL);
 }
 
-/* `s` is open and nobody's: the first waiter gets it, else it rests. Calls out last. */
-static void offer(struct pool *pool, struct server *s)
+/* Beyond its size a pool has servers only while somebody waits. */
+static void rest(struct pool *pool, struct server *s)
 {
-	if (!list_empty(&pool->waiters)) {
-		lend(pool, s, first_waiter(pool));
-		return;
-	}
 	s->released = clock_now();
 	if (s->state != SERVER_IDLE)
 		set_state(s, SERVER_IDLE);
 	server_hold(s, on_idle_event, pool);
-	if (!ev_is_active(&pool->reaper))
-		arm_reaper(pool);
+	if (pool_servers(pool) > pool->size) {
+		pool_close(LIST_ENTRY(pool->idle.prev, struct server, link));
+		pool_settle(pool_cluster(pool));
+	}
+	if (!list_empty(&pool->idle))
+		pool_rested(pool);
 }
 
-static void open_for_waiters(struct pool *pool);
+void pool_offer(struct pool *pool, struct server *s)
+{
+	if (!list_empty(&pool_cluster(pool)->blocked) && pool_yields(pool)) {
+		pool_close(s);
+		pool_settle(pool_cluster(pool)); /* the others first: they have waited longer */
+		after_close(pool);
+	} else if (!list_empty(&pool->waiters)) {
+		lend(pool, s, pool_first_waiter(pool));
+	} else {
+		rest(pool, s);
+	}
+}
 
 /* Waiters may yet be served by servers that are lent; without any they are told, and may try
  * elsewhere. Takes the queue as it is now: a waiter that is told may come back at once. */
@@ -194,7 +152,25 @@ static void fail_waiters(struct pool *pool, enum status status, const char *sqls
 {
 	unsigned count = pool->waiting_count;
 	while (count-- > 0 && !list_empty(&pool->waiters))
-		fail_waiter(first_waiter(pool), status, sqlstate, reason);
+		fail_waiter(pool_first_waiter(pool), status, sqlstate, reason);
+}
+
+/* Nothing but waiters, or servers that are to be kept, would open another one now. */
+static void on_open_failed(struct pool *pool, enum status status, const char *sqlstate,
+                           const char *reason)
+{
+	struct cluster *cluster = pool_cluster(pool);
+	pool_refill_later(pool);
+	if (status != ST_ENOMEM && !refusal_proves_life(sqlstate))
+		endpoint_report(pool->endpoint, false, reason);
+	if (pool->lent_count + pool->opening_count == 0)
+		fail_waiters(pool, status == ST_ENOMEM ? status : ST_ESERVER, sqlstate, reason);
+	if (pool_servers(pool) == 0 && pool->waiting_count == 0 &&
+	    (pool_config(pool)->min_idle == 0 || refusal_is_final(sqlstate)))
+		pool_forget(pool);
+	else
+		pool_keep(pool);
+	pool_settle(cluster);
 }
 
 static void on_opened(struct server *s, enum status status, void *arg)
@@ -202,44 +178,79 @@ static void on_opened(struct server *s, enum status status, void *arg)
 	struct pool *pool = arg;
 	char sqlstate[sizeof s->sqlstate], reason[sizeof s->error];
 	if (status == ST_OK) {
+		double chance = random_unit(&s->context->random);
+		s->expires = s->opened + quota_lifetime(pool_config(pool), chance);
 		pool->totals.opened++;
 		endpoint_admitted(pool->endpoint, pool->user, pool->database);
-		offer(pool, s);
+		pool_offer(pool, s);
 		return;
 	}
 	memcpy(sqlstate, s->sqlstate, sizeof sqlstate);
 	memcpy(reason, s->error, sizeof reason);
 	pool->totals.failures++;
-	close_server(s);
-	if (!refusal_proves_life(sqlstate))
-		endpoint_report(pool->endpoint, false, reason);
-	if (pool->lent_count + pool->opening_count > 0)
-		return;
-	fail_waiters(pool, ST_ESERVER, sqlstate, reason);
-	if (servers(pool) == 0 && pool->waiting_count == 0)
-		forget(pool);
+	pool_close(s);
+	on_open_failed(pool, status, sqlstate, reason);
 }
 
-static void open_for_waiters(struct pool *pool)
+bool pool_open(struct pool *pool)
 {
-	while (pool->opening_count < pool->waiting_count && servers(pool) < config_of(pool)->size) {
-		struct server *s = server_open(pool->endpoint, pool->user, pool->database,
-		                               config_of(pool)->connect_timeout, on_opened, pool);
-		if (!s)
-			return; /* out of memory: the waiters' deadlines stand */
-		s->pool = pool;
-		list_push_front(&pool->opening, &s->link);
-		pool->opening_count++;
-	}
+	struct server *s = server_open(pool->endpoint, pool->user, pool->database,
+	                               pool_config(pool)->connect_timeout, on_opened, pool);
+	if (!s)
+		return false;
+	s->pool = pool;
+	list_push_front(&pool->opening, &s->link);
+	pool->opening_count++;
+	count_in_quotas(pool, 1, 0);
+	return true;
 }
 
-static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
+static void give_up(struct pool_waiter *w)
+{
+	char why[160], reason[256];
+	const char *sqlstate = pool_obstacle(w->pool, why, sizeof why);
+	snprintf(reason, sizeof reason, "no server connection became free in time (%g s): %s",
+	         w->timeout, why);
+	w->pool->totals.timeouts++;
+	fail_waiter(w, ST_TIMEOUT, sqlstate, reason);
+}
+
+static void arm(struct pool_waiter *w, double now)
+{
+	double next = fmin(w->deadline, w->notice_at);
+	ev_timer_set(&w->timer, fmax(0, next - now), 0);
+	ev_timer_start(pool_loop(w->pool), &w->timer);
+}
+
+static void on_waiter_time(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	(void)loop;
 	(void)events;
-	struct pool_waiter *w = LIST_ENTRY(timer, struct pool_waiter, deadline);
-	w->pool->totals.timeouts++;
-	fail_waiter(w, ST_TIMEOUT, "53300", "no server connection became free in time");
+	struct pool_waiter *w = LIST_ENTRY(timer, struct pool_waiter, timer);
+	double now = clock_now();
+	if (now >= w->deadline) {
+		give_up(w);
+		return;
+	}
+	bool due = now >= w->notice_at;
+	if (due)
+		w->notice_at = INFINITY;
+	arm(w, now);
+	if (due)
+		w->notice(w);
+}
+
+/* Behind all that came before it: mostly at the back, unless it has waited elsewhere first. */
+static void join_queue(struct pool *pool, struct pool_waiter *w)
+{
+	struct list *after = pool->waiters.prev;
+	while (after != &pool->waiters &&
+	       LIST_ENTRY(after, struct pool_waiter, link)->since > w->since)
+		after = after->prev;
+	list_push_front(after, &w->link);
+	w->pool = pool;
+	pool->waiting_count++;
+	pool->endpoint->waiting++;
 }
 
 void pool_acquire(struct pool *pool, struct pool_waiter *w, double timeout, pool_acquired_fn *fn)
@@ -250,13 +261,13 @@ void pool_acquire(struct pool *pool, struct pool_waiter *w, double timeout, pool
 		lend(pool, LIST_ENTRY(pool->idle.next, struct server, link), w);
 		return;
 	}
-	w->pool = pool;
-	list_push_back(&pool->waiters, &w->link);
-	pool->waiting_count++;
-	pool->endpoint->waiting++;
-	ev_timer_init(&w->deadline, on_deadline, timeout, 0);
-	ev_timer_start(loop_of(pool), &w->deadline);
-	open_for_waiters(pool);
+	double now = clock_now();
+	join_queue(pool, w);
+	w->timeout = timeout;
+	w->deadline = now + timeout;
+	ev_init(&w->timer, on_waiter_time);
+	arm(w, now);
+	pool_open_for_waiters(pool);
 }
 
 void pool_cancel(struct pool_waiter *w)
@@ -269,15 +280,15 @@ void pool_release(struct server *s, bool reusable)
 {
 	struct pool *pool = s->pool;
 	pool->endpoint->in_flight--;
-	if (reusable && !pool->closing && !lived_enough(s, clock_now())) {
-		offer(pool, s);
+	if (reusable && !pool->closing && (s->expires == INFINITY || clock_now() < s->expires)) {
+		pool_offer(pool, s);
 		return;
 	}
-	close_server(s);
-	if (pool->closing && servers(pool) == 0)
-		forget(pool);
-	else
-		open_for_waiters(pool);
+	pool_close(s);
+	if (!pool->closing)
+		after_close(pool);
+	else if (pool_servers(pool) == 0)
+		pool_forget(pool);
 }
 
 static size_t put_name(char *to, const char *name)
@@ -293,6 +304,28 @@ static size_t name_room(const char *name)
 	return 2 + (name ? strlen(name) : 0);
 }
 
+/* What PostgreSQL will call the pool's user and database: limits count by that. */
+static bool join_quotas(struct pool *pool)
+{
+	struct cluster *cluster = pool_cluster(pool);
+	const char *user = conninfo_get(pool->endpoint->conninfo, "user");
+	const char *database = conninfo_get(pool->endpoint->conninfo, "dbname");
+	user = user ? user : pool->user ? pool->user : "";
+	database = database ? database : pool->database ? pool->database : user;
+	pool->quotas[LIMIT_ENDPOINT] = &pool->endpoint->quota;
+	pool->quotas[LIMIT_DATABASE] = quotas_join(cluster->database_quotas, database);
+	pool->quotas[LIMIT_USER] = quotas_join(cluster->user_quotas, user);
+	return pool->quotas[LIMIT_DATABASE] && pool->quotas[LIMIT_USER];
+}
+
+static unsigned size_of(const struct pool *pool)
+{
+	const struct conninfo *info = pool->endpoint->conninfo;
+	const char *user = pool->user ? pool->user : conninfo_get(info, "user");
+	const char *database = pool->database ? pool->database : conninfo_get(info, "dbname");
+	return cluster_session_config(pool_cluster(pool), user, database)->pool_size;
+}
+
 static struct pool *pool_new(struct endpoint *endpoint, const char *key, size_t key_size)
 {
 	struct pool *pool = calloc(1, sizeof *pool + key_size);
@@ -303,13 +336,19 @@ static struct pool *pool_new(struct endpoint *endpoint, const char *key, size_t 
 	list_init(&pool->lent);
 	list_init(&pool->opening);
 	list_init(&pool->waiters);
-	ev_init(&pool->reaper, on_reaper);
+	pool_limits_init(pool);
 	pool->key_size = key_size;
 	memcpy(pool->key, key, key_size);
 	const char *second = pool->key + strlen(pool->key) + 1;
 	pool->user = *pool->key == '+' ? pool->key + 1 : NULL;
 	pool->database = *second == '+' ? second + 1 : NULL;
+	pool->size = size_of(pool);
 	HASH_ADD(hh, endpoint->pools, key, key_size, pool);
+	if (!join_quotas(pool)) {
+		pool_forget(pool);
+		return NULL;
+	}
+	pool_keep_init(pool);
 	return pool;
 }
 
@@ -334,7 +373,7 @@ struct pool *pool_of(struct endpoint *endpoint, const char *user, const char *da
 struct pool_stats pool_stats(const struct pool *pool)
 {
 	struct pool_stats stats = pool->totals;
-	stats.size = config_of(pool)->size;
+	stats.size = pool->size;
 	stats.idle = pool->idle_count;
 	stats.lent = pool->lent_count;
 	stats.opening = pool->opening_count;
@@ -349,9 +388,11 @@ void pool_free(struct pool *pool)
 	pool->closing = true;
 	fail_waiters(pool, ST_CLOSED, "57P01", "the pool was closed");
 	LIST_EACH (&pool->idle, link)
-		close_server(LIST_ENTRY(link, struct server, link));
+		pool_close(LIST_ENTRY(link, struct server, link));
 	LIST_EACH (&pool->opening, link)
-		close_server(LIST_ENTRY(link, struct server, link));
-	if (servers(pool) == 0)
-		forget(pool);
+		pool_close(LIST_ENTRY(link, struct server, link));
+	ev_timer_stop(pool_loop(pool), &pool->keeper);
+	ev_timer_stop(pool_loop(pool), &pool->reserve);
+	if (pool_servers(pool) == 0)
+		pool_forget(pool);
 }

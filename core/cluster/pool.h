@@ -1,7 +1,10 @@
 /* pool.h - a bounded set of server connections to one endpoint, for one user and database.
  *
  * Idle servers are lent last-in-first-out, so that the rest age out and PostgreSQL keeps few, warm
- * processes; waiters are served first-in-first-out until their deadline. */
+ * processes; waiters are served first-in-first-out until their deadline. How many servers there may
+ * be is a matter of the pool's size and reserve, and of limits that it shares with other pools:
+ * where one of these is reached, idle servers of the others make room, and who has waited longest
+ * goes first (quota.h). */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_CLUSTER_POOL_H
 #define MOONGATE_CLUSTER_POOL_H
@@ -14,17 +17,23 @@ struct pool;
 
 /* Runs exactly once per pool_acquire() that was not cancelled. `server` is NULL unless `status` is
  * ST_OK; the borrower gives it back with pool_release(). May run before pool_acquire() returns.
- * ST_TIMEOUT: the deadline passed. ST_ESERVER: the endpoint cannot be reached; `sqlstate` and
- * `reason` (valid during the call) say why. ST_CLOSED: the pool was freed. */
+ * ST_TIMEOUT: the deadline passed. ST_ESERVER: the endpoint cannot be reached. ST_ENOMEM: nor can
+ * anything else, without descriptors or memory. ST_CLOSED: the pool was freed. `sqlstate` and
+ * `reason` (valid during the call) say why. */
 struct pool_waiter;
 typedef void pool_acquired_fn(struct pool_waiter *waiter, struct server *server, enum status status,
                               const char *sqlstate, const char *reason);
 
 /* Embedded in the borrower; lives until the callback or pool_cancel(). */
 struct pool_waiter {
+	double since; /* set by the borrower: when it came, clock_now(); who came first is served
+	                 first */
+	double notice_at; /* set by it: when `notice` runs, if it still waits; INFINITY: never */
+	void (*notice)(struct pool_waiter *waiter); /* once; may cancel */
 	struct list link;
 	pool_acquired_fn *fn;
-	ev_timer deadline;
+	double timeout, deadline;
+	ev_timer timer;
 	struct pool *pool; /* NULL: not waiting */
 };
 

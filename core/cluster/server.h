@@ -42,7 +42,8 @@ struct server {
 	ev_io reader, writer;      /* reader runs whenever the server is open */
 	server_event_fn *on_event; /* whoever holds the server */
 	void *holder;
-	double opened, released; /* when; for max_lifetime and idle_timeout */
+	double opened, released; /* when */
+	double expires;          /* when it is closed as it comes back; INFINITY: never */
 	struct opening *opening; /* while OPENING */
 	char sqlstate[6];        /* of a failed opening; "" where PostgreSQL sent none */
 	char error[256];         /* one line, no secrets */

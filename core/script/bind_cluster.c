@@ -9,19 +9,95 @@
 
 #include <math.h>
 
+static const char *const modes[] = {"transaction", "session", "statement", NULL};
+
 static struct pool_config take_pool(lua_State *L, int options)
 {
 	struct pool_config c = POOL_DEFAULTS;
 	if (take_table(L, options, "pool")) {
 		int t = lua_gettop(L);
+		c.mode = (enum pool_mode)take_choice(L, t, "mode", modes, c.mode);
 		c.size = take_count(L, t, "size", c.size);
+		c.reserve = take_count(L, t, "reserve", c.reserve);
+		c.reserve_after = take_number(L, t, "reserve_after", c.reserve_after);
+		c.min_idle = take_count(L, t, "min_idle", c.min_idle);
+		c.max_per_database = take_count(L, t, "max_per_database", 0);
+		c.max_per_user = take_count(L, t, "max_per_user", 0);
+		c.max_per_endpoint = take_count(L, t, "max_per_endpoint", 0);
 		c.acquire_timeout = take_number(L, t, "acquire_timeout", c.acquire_timeout);
 		c.connect_timeout = take_number(L, t, "connect_timeout", c.connect_timeout);
 		c.idle_timeout = take_number(L, t, "idle_timeout", c.idle_timeout);
 		c.max_lifetime = take_number(L, t, "max_lifetime", c.max_lifetime);
+		c.lifetime_jitter = take_number(L, t, "lifetime_jitter", c.lifetime_jitter);
+		c.notice_after = take_number(L, t, "notice_after", c.notice_after);
+		c.prepared_statements =
+		        take_count(L, t, "prepared_statements", c.prepared_statements);
 	}
 	lua_pop(L, 1);
 	return c;
+}
+
+/* The table on the stack's top, which may be of the cluster, of a user or of a database: what it
+ * says, and what of that it does not leave open. */
+static struct session_override take_session(lua_State *L)
+{
+	int t = lua_gettop(L);
+	struct session_override o = {.name = take_string(L, t, "name", NULL)};
+	struct session_config *v = &o.values;
+	const struct {
+		const char *name;
+		enum session_option option;
+		double *value;
+	} times[] = {{"query_timeout", SESSION_QUERY_TIMEOUT, &v->query_timeout},
+	             {"transaction_timeout", SESSION_TRANSACTION_TIMEOUT, &v->transaction_timeout},
+	             {"idle_transaction_timeout", SESSION_IDLE_TRANSACTION_TIMEOUT,
+	              &v->idle_transaction_timeout},
+	             {"client_idle_timeout", SESSION_CLIENT_IDLE_TIMEOUT, &v->client_idle_timeout}};
+	for (size_t i = 0; i < COUNT(times); i++) {
+		double value = take_number(L, t, times[i].name, -1);
+		if (value < 0)
+			continue;
+		*times[i].value = value;
+		o.set |= times[i].option;
+	}
+	int mode = take_choice(L, t, "pool_mode", modes, -1);
+	if (mode >= 0) {
+		v->mode = (enum pool_mode)mode;
+		o.set |= SESSION_POOL_MODE;
+	}
+	v->pool_size = take_count(L, t, "pool_size", 0);
+	if (v->pool_size)
+		o.set |= SESSION_POOL_SIZE;
+	return o;
+}
+
+static struct session_config take_timeouts(lua_State *L, int options)
+{
+	struct session_config c = {0};
+	if (take_table(L, options, "timeouts"))
+		c = take_session(L).values;
+	lua_pop(L, 1);
+	return c;
+}
+
+/* The list stays on the stack, in a userdata of its own; the names stay in their tables. */
+static struct session_overrides take_overrides(lua_State *L, int options, const char *key)
+{
+	struct session_overrides found = {0};
+	if (!take_table(L, options, key))
+		return found; /* nil stays in its place */
+	int t = lua_gettop(L);
+	size_t count = lua_rawlen(L, t);
+	struct session_override *list = lua_newuserdatauv(L, count * sizeof *list + 1, 0);
+	for (; found.count < count; found.count++) {
+		if (lua_rawgeti(L, t, (lua_Integer)found.count + 1) != LUA_TTABLE)
+			luaL_error(L, "moongate.core: %s must be a list of tables", key);
+		list[found.count] = take_session(L);
+		lua_pop(L, 1);
+	}
+	found.list = list;
+	lua_remove(L, t);
+	return found;
 }
 
 static struct health_config take_health(lua_State *L, int options)
@@ -115,9 +191,13 @@ static int new_cluster(lua_State *L)
 	struct cluster_config config = {.endpoints = endpoints,
 	                                .endpoint_count = take_endpoints(L, 1, endpoints),
 	                                .pool = take_pool(L, 1),
+	                                .session = take_timeouts(L, 1),
 	                                .health = take_health(L, 1)};
 	struct cluster_handle *h = push_handle(L);
+	config.users = take_overrides(L, 1, "users");
+	config.databases = take_overrides(L, 1, "databases");
 	h->cluster = cluster_new(h->state->context, &config, wrong, sizeof wrong);
+	lua_settop(L, 3);
 	if (!h->cluster) {
 		lua_pushnil(L);
 		lua_pushstring(L, wrong);

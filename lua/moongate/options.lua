@@ -179,16 +179,91 @@ local backoff = options_of {
   jitter = number(0, 1, "a number from 0 to 1"),
 }
 
+---The same check of a table that may call its options by other names, too: other -> its own.
+local function with_aliases(check, aliases)
+  return function(value, where)
+    if type(value) ~= "table" then return check(value, where) end
+    local renamed = {}
+    for key, each in pairs(value) do
+      local own = aliases[key] or key
+      if renamed[own] ~= nil then
+        return nil, ("%s has both %s and its other name: set one of them"):format(where, own)
+      end
+      renamed[own] = each
+    end
+    return check(renamed, where)
+  end
+end
+
+local some_servers = integer(1, 100000)
+local servers = integer(0, 100000)
+local mode = choice { "transaction", "session", "statement" }
+
+local pool = with_aliases(options_of {
+  mode = mode,
+  size = some_servers,
+  reserve = servers,
+  reserve_after = seconds,
+  min_idle = servers,
+  max_per_database = servers,
+  max_per_user = servers,
+  max_per_endpoint = servers,
+  acquire_timeout = seconds,
+  connect_timeout = some_seconds,
+  idle_timeout = seconds,
+  max_lifetime = seconds,
+  lifetime_jitter = number(0, 1, "a number from 0 to 1"),
+  notice_after = seconds,
+  prepared_statements = integer(0, 100000),
+}, { server_lifetime = "max_lifetime" })
+
+local timeouts = with_aliases(options_of {
+  query_timeout = seconds,
+  transaction_timeout = seconds,
+  idle_transaction_timeout = seconds,
+  client_idle_timeout = seconds,
+}, {
+  query = "query_timeout",
+  transaction = "transaction_timeout",
+  idle_transaction = "idle_transaction_timeout",
+  client_idle = "client_idle_timeout",
+})
+
+---What a user or a database may have of its own.
+local override = options_of {
+  pool_mode = mode,
+  pool_size = some_servers,
+  query_timeout = seconds,
+  transaction_timeout = seconds,
+  idle_transaction_timeout = seconds,
+  client_idle_timeout = seconds,
+}
+
+---A list of overrides, each with its `name`, from a table by name.
+local function overrides_of(what)
+  return function(value, where)
+    if type(value) ~= "table" then
+      return must_be(("a table from names of %s to their options"):format(what))(value, where)
+    end
+    local list = {}
+    for i, key in ipairs(sorted_keys(value)) do
+      local checked, why = name(key, where .. "'s key")
+      if checked then checked, why = override(value[key], ("%s.%s"):format(where, key)) end
+      if not checked then return nil, why end
+      checked.name = key
+      list[i] = checked
+    end
+    return list
+  end
+end
+
 local cluster = options_of({
   primary = endpoint,
   replicas = list_of(endpoint, "a list of URLs or { url = ... }"),
-  pool = options_of {
-    size = integer(1, 100000),
-    acquire_timeout = seconds,
-    connect_timeout = some_seconds,
-    idle_timeout = seconds,
-    max_lifetime = seconds,
-  },
+  pool = pool,
+  timeouts = timeouts,
+  users = overrides_of "users",
+  databases = overrides_of "databases",
   health = options_of {
     interval = some_seconds,
     timeout = some_seconds,
@@ -215,6 +290,9 @@ function M.cluster(options)
   return {
     endpoints = endpoints,
     pool = checked.pool,
+    timeouts = checked.timeouts,
+    users = checked.users,
+    databases = checked.databases,
     health = checked.health,
     backoff = checked.backoff,
     null = checked.null,

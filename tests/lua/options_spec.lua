@@ -47,6 +47,38 @@ describe("options", function()
       { "pool.size must be an integer from 1 to 100000, not 0", { primary = URL, pool = { size = 0 } } },
       { "pool.size must be an integer from 1 to 100000, not 1.5", { primary = URL, pool = { size = 1.5 } } },
       { "pool.acquire_timeout must be a number of seconds", { primary = URL, pool = { acquire_timeout = "5" } } },
+      { 'pool.mode must be one of "transaction", "session", "statement", not "sesion" (did you mean "session"?)',
+        { primary = URL, pool = { mode = "sesion" } } },
+      { "pool.reserve must be an integer from 0 to 100000, not -1", { primary = URL, pool = { reserve = -1 } } },
+      { "pool.reserve_after must be a number of seconds", { primary = URL, pool = { reserve_after = -1 } } },
+      { "pool.reserve_after (5 s) must be less than pool.acquire_timeout (5 s), or the reserve is never used",
+        { primary = URL, pool = { reserve = 1, reserve_after = 5 } } },
+      { "pool.min_idle must be an integer", { primary = URL, pool = { min_idle = true } } },
+      { "pool.min_idle (11) is more than pool.size (10)", { primary = URL, pool = { min_idle = 11 } } },
+      { "pool.max_per_database must be an integer", { primary = URL, pool = { max_per_database = 0.5 } } },
+      { "pool.max_per_user must be an integer", { primary = URL, pool = { max_per_user = "1" } } },
+      { "pool.max_per_endpoint must be an integer", { primary = URL, pool = { max_per_endpoint = -1 } } },
+      { "pool.max_lifetime must be a number of seconds", { primary = URL, pool = { server_lifetime = -1 } } },
+      { "pool has both max_lifetime and its other name: set one of them",
+        { primary = URL, pool = { max_lifetime = 1, server_lifetime = 1 } } },
+      { "pool.lifetime_jitter must be a number from 0 to 1, not 2", { primary = URL, pool = { lifetime_jitter = 2 } } },
+      { "pool.notice_after must be a number of seconds", { primary = URL, pool = { notice_after = "5" } } },
+      { "pool.prepared_statements must be an integer from 0", { primary = URL, pool = { prepared_statements = -1 } } },
+      { "timeouts must be a table of options, not 5", { primary = URL, timeouts = 5 } },
+      { "timeouts.query_timeout must be a number of seconds", { primary = URL, timeouts = { query_timeout = -1 } } },
+      { "timeouts.transaction_timeout must be a", { primary = URL, timeouts = { transaction_timeout = "x" } } },
+      { "timeouts.idle_transaction_timeout must be a", { primary = URL, timeouts = { idle_transaction = "x" } } },
+      { "timeouts.client_idle_timeout must be a", { primary = URL, timeouts = { client_idle_timeout = math.huge } } },
+      { "unknown option \"timeouts.querytimeout\" (did you mean \"query_timeout\"?)",
+        { primary = URL, timeouts = { querytimeout = 1 } } },
+      { "users must be a table from names of users to their options, not \"app\"", { primary = URL, users = "app" } },
+      { "users's key must be a name, not 1", { primary = URL, users = { "app" } } },
+      { "users.app must be a table of options, not 5", { primary = URL, users = { app = 5 } } },
+      { "users.app.pool_size must be an integer from 1 to 100000, not 0",
+        { primary = URL, users = { app = { pool_size = 0 } } } },
+      { "unknown option \"databases.app.size\"", { primary = URL, databases = { app = { size = 1 } } } },
+      { "databases.app.pool_mode must be one of", { primary = URL, databases = { app = { pool_mode = 1 } } } },
+      { "databases.app.query_timeout must be a", { primary = URL, databases = { app = { query_timeout = "1" } } } },
       { "health.interval must be a number of seconds", { primary = URL, health = { interval = 0 } } },
       { "health.fall must be an integer", { primary = URL, health = { fall = math.huge } } },
       { "backoff.factor must be a number of at least 1", { primary = URL, backoff = { factor = 0.5 } } },
@@ -58,6 +90,22 @@ describe("options", function()
       assert.is_truthy(message:find("moongate.cluster: ", 1, true) and message:find(case[1], 1, true),
         message .. " for " .. case[1])
     end
+  end)
+
+  it("accepts what there is", function()
+    moongate.cluster({
+      primary = URL,
+      pool = {
+        mode = "session", size = 5, reserve = 2, reserve_after = 1, min_idle = 5, max_per_database = 0,
+        max_per_user = 1, max_per_endpoint = 3, acquire_timeout = 5, connect_timeout = 1, idle_timeout = 0,
+        server_lifetime = 60, lifetime_jitter = 1, notice_after = 0, prepared_statements = 0,
+      },
+      timeouts = {
+        query_timeout = 1, transaction_timeout = 1.5, idle_transaction_timeout = 0, client_idle_timeout = 3600,
+      },
+      users = { ["any name"] = { pool_mode = "statement", pool_size = 1, query_timeout = 0 }, b = {} },
+      databases = { app = { transaction_timeout = 1, idle_transaction_timeout = 1, client_idle_timeout = 1 } },
+    }):close()
   end)
 
   it("refuses a URL without repeating it", function()
