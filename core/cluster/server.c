@@ -293,7 +293,8 @@ void server_free(struct server *s)
 	list_remove(&s->link);
 	PQfinish(s->conn); /* sends Terminate; never blocks, the connection is in non-blocking mode
 	                    */
-	free(s->settings);
+	if (s->session)
+		s->session_free(s->session);
 	free(s);
 }
 

@@ -47,8 +47,8 @@ struct server {
 	struct opening *opening; /* while OPENING */
 	char sqlstate[6];        /* of a failed opening; "" where PostgreSQL sent none */
 	char error[256];         /* one line, no secrets */
-	char *settings;          /* what the router has SET on it, see router/settings.h; owned */
-	size_t settings_size;
+	void *session;           /* what the router knows of its session; NULL: nothing yet */
+	void (*session_free)(void *session);
 	void *cancel; /* a cancel request under way for it, of the router's */
 };
 

@@ -7,8 +7,7 @@
 #include <string.h>
 
 struct scan {
-	struct classifier *classifier;
-	bool standard_strings;
+	const struct batch_reader *reader;
 	struct batch *batch;
 	const char **wrong;
 };
@@ -19,35 +18,135 @@ static enum status refuse(const struct scan *s, const char *what)
 	return ST_ECLIENT;
 }
 
-/* The statement of a Query or Parse message; the write among several decides. */
-static void add_text(const struct scan *s, const char *sql, size_t size)
+/* A statement that nobody can read may do anything. */
+static const struct facts unread = {.intent = INTENT_WRITE,
+                                    .kind = SQL_UNKNOWN,
+                                    .effects = EFFECT_MAY_PIN | EFFECT_UNPINS,
+                                    .reason = "cannot be read"};
+
+static enum status note_touched(const struct scan *s, const struct facts *facts)
 {
-	struct batch *b = s->batch;
-	const struct facts *facts = classifier_facts(s->classifier, sql, size, s->standard_strings);
-	bool decides = !b->text || (b->intent == INTENT_READ && facts->intent == INTENT_WRITE);
-	b->several = b->text || facts->statements != 1;
-	b->text = true;
-	b->pins |= facts_pins_with_settings(facts);
-	b->effects |= facts->effects;
-	b->uncertain |= facts->kind == SQL_UNKNOWN || facts->kind == SQL_MULTI ||
-	                facts->kind == SQL_CALL || facts->kind == SQL_DO ||
-	                (facts->effects & (EFFECT_BEGIN | EFFECT_END));
-	if (decides) {
-		b->intent = facts->intent;
-		b->sql = sql;
-		b->sql_size = size;
+	enum status status = ST_OK;
+	for (size_t i = 0; i < facts->setting_count && status == ST_OK; i++)
+		status = buffer_append(s->reader->touched, facts->settings[i],
+		                       strlen(facts->settings[i]) + 1);
+	return status;
+}
+
+static bool may_move_block(const struct facts *facts)
+{
+	switch (facts->kind) {
+	case SQL_UNKNOWN:
+	case SQL_MULTI:
+	case SQL_CALL:
+	case SQL_DO:
+		return true;
+	default:
+		return facts->effects & (EFFECT_BEGIN | EFFECT_END);
 	}
 }
 
-static void add_unread_text(struct batch *b)
+/* Not all that the primary must have changes data: pg_backend_pid(), FOR UPDATE, SET do not. */
+static bool may_write(const struct facts *facts)
 {
-	b->text = b->uncertain = b->several = true;
-	b->intent = INTENT_WRITE;
-	b->sql = NULL;
+	if (facts->intent == INTENT_READ)
+		return false;
+	switch (facts->kind) {
+	case SQL_SELECT:
+	case SQL_VALUES:
+	case SQL_SHOW:
+		return !(facts->effects & (EFFECT_NODE | EFFECT_LOCKING)) ||
+		       facts->effects & (EFFECT_VOLATILE | EFFECT_MODIFYING_CTE | EFFECT_INTO);
+	case SQL_SET:
+	case SQL_RESET:
+	case SQL_BEGIN:
+	case SQL_COMMIT:
+	case SQL_ROLLBACK:
+	case SQL_SAVEPOINT:
+	case SQL_RELEASE:
+	case SQL_PREPARE:
+	case SQL_DEALLOCATE:
+	case SQL_DECLARE:
+	case SQL_CLOSE:
+	case SQL_LISTEN:
+	case SQL_UNLISTEN:
+	case SQL_DISCARD:
+		return false;
+	default:
+		return true;
+	}
 }
 
-/* Where the string at `at` ends, behind its NUL; NULL: not within the message. */
-static const uint8_t *skip_string(const uint8_t *at, const uint8_t *end)
+static bool may_change_names(const struct facts *facts)
+{
+	return facts->kind == SQL_DEALLOCATE || facts->kind == SQL_DISCARD ||
+	       facts->kind == SQL_MULTI || facts->kind == SQL_PREPARE;
+}
+
+/* One more statement; the write among several decides. True: this one does. */
+static bool add_facts(const struct scan *s, const struct facts *facts, enum status *status)
+{
+	struct batch *b = s->batch;
+	bool decides =
+	        b->statements == 0 || (b->intent == INTENT_READ && facts->intent == INTENT_WRITE);
+	b->statements += facts->statements == 1 ? 1 : 2;
+	b->pins |= facts->pins;
+	b->effects |= facts->effects;
+	b->uncertain |= may_move_block(facts);
+	b->writes |= may_write(facts);
+	b->commits |= facts->kind == SQL_COMMIT;
+	b->changes_names |= may_change_names(facts);
+	b->deallocates |= facts->kind == SQL_DEALLOCATE && facts->name;
+	*status = note_touched(s, facts);
+	if (decides) {
+		b->intent = facts->intent;
+		b->facts = facts;
+		b->statement = NULL;
+		b->sql = NULL;
+		b->sql_size = 0;
+	} else if (!b->statement && b->sql) {
+		/* What was said of it before is gone: the classifier has been asked again. */
+		b->facts = NULL;
+	}
+	return decides;
+}
+
+static enum status add_unread(const struct scan *s)
+{
+	enum status status;
+	add_facts(s, &unread, &status);
+	return status;
+}
+
+/* The text of a Query or Parse message. */
+static enum status add_text(const struct scan *s, const char *sql, size_t size)
+{
+	enum status status;
+	if (s->reader->unreadable)
+		return add_unread(s);
+	const struct facts *facts =
+	        classifier_facts(s->reader->classifier, sql, size, s->reader->standard_strings);
+	if (add_facts(s, facts, &status)) {
+		s->batch->sql = sql;
+		s->batch->sql_size = size;
+	}
+	return status;
+}
+
+static enum status add_statement(const struct scan *s, struct statement *statement)
+{
+	enum status status;
+	if (s->reader->unreadable)
+		return add_unread(s);
+	if (add_facts(s, statement_facts(statement), &status)) {
+		s->batch->statement = statement;
+		s->batch->sql = statement->body;
+		s->batch->sql_size = statement->sql_size;
+	}
+	return status;
+}
+
+const uint8_t *batch_skip_string(const uint8_t *at, const uint8_t *end)
 {
 	const uint8_t *nul = at < end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
 	return nul ? nul + 1 : NULL;
@@ -55,46 +154,111 @@ static const uint8_t *skip_string(const uint8_t *at, const uint8_t *end)
 
 static enum status scan_query(const struct scan *s, const uint8_t *body, const uint8_t *end)
 {
-	const uint8_t *after = skip_string(body, end);
+	const uint8_t *after = batch_skip_string(body, end);
 	if (after != end)
 		return refuse(s, "invalid Query message: expected one string that ends with a NUL");
-	add_text(s, (const char *)body, (size_t)(end - body) - 1);
-	return ST_OK;
+	return add_text(s, (const char *)body, (size_t)(end - body) - 1);
 }
 
 static enum status scan_parse(const struct scan *s, const uint8_t *body, const uint8_t *end)
 {
-	const uint8_t *sql = skip_string(body, end);
-	const uint8_t *after = sql ? skip_string(sql, end) : NULL;
+	const uint8_t *sql = batch_skip_string(body, end);
+	const uint8_t *after = sql ? batch_skip_string(sql, end) : NULL;
 	if (!after || end - after < 2 || end - after != 2 + 4 * wire_u16(after))
 		return refuse(s, "invalid Parse message");
 	if (*body)
-		s->batch->named = true;
+		s->batch->names = s->batch->changes_names = true;
 	else
 		s->batch->unnamed = true;
-	add_text(s, (const char *)sql, (size_t)(after - sql) - 1);
-	return ST_OK;
+	return add_text(s, (const char *)sql, (size_t)(after - sql) - 1);
+}
+
+/* A message uses this statement. Where the batch has prepared it, it has been looked at there. */
+static enum status use(const struct scan *s, const char *name)
+{
+	struct statement *statement = s->reader->unnamed;
+	if (*name) {
+		s->batch->names = true;
+		statement = names_find(s->reader->names, name);
+	} else if (s->batch->unnamed) {
+		return ST_OK;
+	} else {
+		s->batch->needs_unnamed = true;
+	}
+	return statement ? add_statement(s, statement) : ST_OK;
 }
 
 /* Only what has arrived can be looked at: the values of a large Bind may still be on their way. */
-static void scan_bind(struct batch *b, const uint8_t *body, const uint8_t *end)
+static enum status scan_bind(const struct scan *s, const uint8_t *body, const uint8_t *end)
 {
-	const uint8_t *statement = skip_string(body, end);
-	const uint8_t *formats = statement ? skip_string(statement, end) : NULL;
+	struct batch *b = s->batch;
+	const uint8_t *statement = batch_skip_string(body, end);
+	const uint8_t *formats = statement ? batch_skip_string(statement, end) : NULL;
 	if (!formats)
-		return;
-	if (!*statement && !b->unnamed)
-		b->needs_unnamed = true;
-	if (end - formats < 2 || end - formats < 2 + 2 * wire_u16(formats) + 2)
-		return;
-	if (b->parameters == 0)
+		return ST_OK;
+	if (b->parameters == 0 && end - formats >= 2 &&
+	    end - formats >= 2 + 2 * wire_u16(formats) + 2)
 		b->parameters = wire_u16(formats + 2 + 2 * wire_u16(formats));
+	return use(s, (const char *)statement);
 }
 
-static void scan_describe(struct batch *b, const uint8_t *body, const uint8_t *end)
+static enum status scan_describe(const struct scan *s, const uint8_t *body, const uint8_t *end)
 {
-	if (end - body >= 2 && *body == 'S' && !body[1] && !b->unnamed)
-		b->needs_unnamed = true;
+	if (*body != 'S' || !batch_skip_string(body + 1, end))
+		return ST_OK;
+	return use(s, (const char *)body + 1);
+}
+
+static void scan_close(struct batch *b, const uint8_t *body)
+{
+	if (*body != 'S')
+		return;
+	b->names = b->changes_names = true;
+}
+
+static enum status scan_simple(const struct scan *s, char type, const uint8_t *body,
+                               const uint8_t *end, bool whole)
+{
+	s->batch->end = BATCH_QUERY;
+	s->batch->works = true;
+	if (type == 'Q' && whole)
+		return scan_query(s, body, end);
+	return add_unread(s);
+}
+
+/* What may come within a batch of the extended protocol. */
+static enum status scan_extended(const struct scan *s, char type, const uint8_t *body,
+                                 const uint8_t *end, bool whole)
+{
+	struct batch *b = s->batch;
+	b->extended = true;
+	b->works |= strchr("PBDE", type) != NULL;
+	switch (type) {
+	case 'P':
+		if (whole)
+			return scan_parse(s, body, end);
+		b->names = b->changes_names = true;
+		return add_unread(s);
+	case 'B':
+		return scan_bind(s, body, end);
+	case 'D':
+		return body < end ? scan_describe(s, body, end) : ST_OK;
+	case 'C':
+		if (body < end)
+			scan_close(b, body);
+		return ST_OK;
+	case 'E':
+		b->executes++;
+		return ST_OK;
+	case 'c':
+	case 'f':
+		b->copy_end = true;
+		return ST_OK;
+	case 'd':
+		return ST_OK;
+	default:
+		return refuse(s, "invalid frontend message type");
+	}
 }
 
 /* One message, of which `there` bytes have arrived. Sets batch->end when the batch ends with it. */
@@ -106,50 +270,19 @@ static enum status scan_message(const struct scan *s, char type, const uint8_t *
 	*ends = true;
 	switch (type) {
 	case 'Q':
-		b->end = BATCH_QUERY;
-		if (whole)
-			return scan_query(s, body, end);
-		add_unread_text(b);
-		return ST_OK;
 	case 'F':
-		b->end = BATCH_QUERY;
-		add_unread_text(b);
-		return ST_OK;
+		return scan_simple(s, type, body, end, whole);
 	case 'S':
 		b->end = BATCH_SYNC;
+		b->extended = true;
 		return ST_OK;
 	case 'H':
 		b->end = BATCH_NO_ANSWER;
+		b->extended = true;
 		return ST_OK;
 	default:
-		break;
-	}
-	*ends = !whole;
-	switch (type) {
-	case 'P':
-		if (whole)
-			return scan_parse(s, body, end);
-		b->named = true;
-		add_unread_text(b);
-		return ST_OK;
-	case 'B':
-		scan_bind(b, body, end);
-		return ST_OK;
-	case 'D':
-		scan_describe(b, body, end);
-		return ST_OK;
-	case 'E':
-		b->executes = true;
-		return ST_OK;
-	case 'c':
-	case 'f':
-		b->copy_end = true;
-		return ST_OK;
-	case 'C':
-	case 'd':
-		return ST_OK;
-	default:
-		return refuse(s, "invalid frontend message type");
+		*ends = !whole;
+		return scan_extended(s, type, body, end, whole);
 	}
 }
 
@@ -158,17 +291,31 @@ static bool is_stray(char type)
 	return type == 'd' || type == 'c' || type == 'f';
 }
 
-/* Must be there as a whole before it can be judged. */
-static bool wants_whole(const struct frame *f)
+#define BIND_HEAD 1024 /* bytes of a Bind message that hold its names, and more */
+
+/* Must be there as a whole before it can be judged, or rewritten; of a Bind its beginning will do.
+ */
+static bool wants_more(const struct frame *f, size_t there)
 {
-	return (f->type == 'Q' || f->type == 'P') && f->size <= BATCH_TEXT;
+	if (f->type == 'B')
+		return there < BIND_HEAD;
+	return f->size <= BATCH_TEXT && strchr("QPDCEHS", f->type);
 }
 
-enum status batch_scan(struct classifier *classifier, bool standard_strings, const uint8_t *bytes,
-                       size_t size, struct batch *b, const char **wrong)
+/* A piece of the batch is missing. ST_OK: it is cut here, and the rest follows it. */
+static enum status cut(struct batch *b, bool enough)
+{
+	if (!enough || b->size == 0)
+		return ST_AGAIN;
+	b->end = BATCH_NO_ANSWER;
+	return ST_OK;
+}
+
+enum status batch_scan(const struct batch_reader *reader, const uint8_t *bytes, size_t size,
+                       struct batch *b, const char **wrong)
 {
 	*b = (struct batch){.intent = INTENT_READ};
-	const struct scan s = {classifier, standard_strings, b, wrong};
+	const struct scan s = {reader, b, wrong};
 	for (;;) {
 		struct frame f;
 		size_t left = size - b->size;
@@ -181,12 +328,8 @@ enum status batch_scan(struct classifier *classifier, bool standard_strings, con
 		}
 		bool whole = status == ST_OK && f.size <= left;
 		bool enough = b->size + left >= BATCH_GATHER;
-		if (status != ST_OK || (!whole && (wants_whole(&f) || !enough))) {
-			if (!enough || b->size == 0)
-				return ST_AGAIN;
-			b->end = BATCH_NO_ANSWER;
-			return ST_OK;
-		}
+		if (status != ST_OK || (!whole && (wants_more(&f, left) || !enough)))
+			return cut(b, enough);
 		size_t there = whole ? f.size : left;
 		if (b->size == 0 && is_stray(f.type)) {
 			*b = (struct batch){

@@ -3,7 +3,8 @@
 #ifndef MOONGATE_ROUTER_BATCH_H
 #define MOONGATE_ROUTER_BATCH_H
 
-#include "base/status.h"
+#include "base/buffer.h"
+#include "router/statement.h"
 #include "sql/classifier.h"
 
 #include <stdbool.h>
@@ -25,21 +26,45 @@ struct batch {
 	size_t size;    /* bytes that are there */
 	size_t passing; /* bytes of its last message that are still to come */
 	enum intent intent;
-	unsigned pins, effects;
-	bool text;       /* it brings a statement: */
-	const char *sql; /* the one that decides; NULL where it is beyond BATCH_TEXT */
+	unsigned pins, effects;    /* of all its statements */
+	unsigned statements;       /* how many it brings or binds; several in one string are many */
+	const struct facts *facts; /* of the one that decides: the first write, else the first */
+	struct statement *statement; /* where a client's name led to it; else it is at `sql` */
+	const char *sql;             /* NULL where it is beyond BATCH_TEXT, or there is none */
 	size_t sql_size;
-	bool bare, copy_end, uncertain;
-	bool named;          /* prepares a named statement */
+	bool writes;         /* it may change data */
+	bool commits;        /* it holds COMMIT */
+	bool bare;           /* a Sync, and no more */
+	bool copy_end;       /* CopyDone or CopyFail ahead of its Sync */
+	bool uncertain;      /* it may begin or end a transaction block */
+	bool extended;       /* not a simple Query */
+	bool names;          /* uses or changes names of statements */
+	bool changes_names;  /* prepares or closes some, or a statement of it may */
+	bool deallocates;    /* holds DEALLOCATE of a name */
 	bool unnamed;        /* prepares the unnamed statement */
-	bool executes;       /* runs a portal */
 	bool needs_unnamed;  /* uses an unnamed statement that it does not prepare itself */
-	bool several;        /* brings more than one statement */
+	bool works;          /* binds, describes or parses: a server must see it */
+	unsigned executes;   /* portals that it runs */
 	unsigned parameters; /* of its first Bind */
 };
 
-/* ST_OK: a batch. ST_AGAIN: not all of it is there. ST_ECLIENT: `*wrong` says what is (static). */
-enum status batch_scan(struct classifier *classifier, bool standard_strings, const uint8_t *bytes,
-                       size_t size, struct batch *batch, const char **wrong) MUST_CHECK;
+/* What a batch is read with. */
+struct batch_reader {
+	struct classifier *classifier;
+	bool standard_strings;
+	bool unreadable;             /* the client's encoding: no text can be judged */
+	struct prepared_name *names; /* the client's */
+	struct statement *unnamed;   /* and its unnamed statement; NULL: none */
+	struct buffer *touched; /* filled with the names of settings that it may change, each with
+	                           its NUL */
+};
+
+/* ST_OK: a batch; its facts are valid until the next question to the classifier. ST_AGAIN: not all
+ * of it is there. ST_ECLIENT: `*wrong` says what is (static). ST_ENOMEM. */
+enum status batch_scan(const struct batch_reader *reader, const uint8_t *bytes, size_t size,
+                       struct batch *batch, const char **wrong) MUST_CHECK;
+
+/* Where the string at `at` ends, behind its NUL; NULL: not before `end`. */
+const uint8_t *batch_skip_string(const uint8_t *at, const uint8_t *end);
 
 #endif

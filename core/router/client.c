@@ -69,7 +69,11 @@ void client_free(struct client *c)
 	list_remove(&c->link);
 	buffer_free(&c->in);
 	buffer_free(&c->out);
-	settings_free(&c->settings);
+	buffer_free(&c->block.begin);
+	names_clear(&c->names);
+	statement_unref(c->unnamed);
+	settings_unref(c->settings);
+	settings_unref(c->startup);
 	free(c->user);
 	free(c->database);
 	free(c->address);
@@ -135,19 +139,15 @@ void client_close(struct client *c, const char *sqlstate, const char *message, c
 	client_flush(c);
 }
 
-/* Encodings whose characters may hold a quote or a backslash as their second byte: only clients use
- * them (PostgreSQL, 24.3.1), and the lexer would read such a character as the end of a string. */
-static bool hides_quotes(const char *encoding)
+void client_set_settings(struct client *c, struct settings *settings)
 {
-	static const char *const names[] = {"BIG5",   "GB18030",        "GBK",       "JOHAB",
-	                                    "SJIS",   "SHIFT_JIS_2004", "SHIFT_JIS", "MSKANJI",
-	                                    "WIN932", "WINDOWS932",     "SHIFTJIS",  "UHC",
-	                                    "WIN949", "WINDOWS949",     "WIN950",    "WINDOWS950",
-	                                    "WIN936", "WINDOWS936",     "SJIS2004"};
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (strcasecmp(names[i], encoding) == 0)
-			return true;
-	return false;
+	settings_unref(c->settings);
+	c->settings = settings;
+	c->session.application_name = settings_get(settings, "application_name");
+	c->standard_strings = settings->standard_strings;
+	c->pins &= ~(unsigned)RELAY_PIN_ENCODING;
+	if (settings->unreadable)
+		c->pins |= RELAY_PIN_ENCODING;
 }
 
 static void begin_session(struct client *c, const struct startup *startup)
@@ -155,7 +155,7 @@ static void begin_session(struct client *c, const struct startup *startup)
 	c->key.long_secret = startup_minor(startup) >= 2;
 	c->user = strdup(startup->user);
 	c->database = strdup(startup->database);
-	enum status status = settings_read(&c->settings, startup);
+	enum status status = settings_read(&c->worker->settings, startup, &c->startup);
 	if (!c->user || !c->database || status == ST_ENOMEM) {
 		client_close(c, "53200", "out of memory", NULL);
 		return;
@@ -175,14 +175,12 @@ static void begin_session(struct client *c, const struct startup *startup)
 	c->session = (struct session_facts){
 	        .user = c->user,
 	        .database = c->database,
-	        .application_name = settings_get(&c->settings, "application_name"),
 	        .address = c->address,
 	};
-	const char *strings = settings_get(&c->settings, "standard_conforming_strings");
-	c->standard_strings = !strings || strcmp(strings, "off") != 0;
-	const char *encoding = settings_get(&c->settings, "client_encoding");
-	if (encoding && hides_quotes(encoding))
-		c->pins |= RELAY_PIN_ENCODING;
+	c->config = cluster_session_config(c->home->cluster, c->user, c->database);
+	client_set_settings(c, settings_ref(c->startup));
+	if (c->config->mode == POOL_SESSION)
+		c->pins |= RELAY_PIN_SESSION;
 	if (message_negotiate(&c->out, startup) != ST_OK) {
 		client_close(c, "53200", "out of memory", NULL);
 		return;

@@ -15,8 +15,10 @@
 #include "base/buffer.h"
 #include "base/list.h"
 #include "base/status.h"
+#include "router/block.h"
 #include "router/cancel_key.h"
 #include "router/settings.h"
+#include "router/statement.h"
 #include "router/worker.h"
 
 struct exchange;
@@ -33,16 +35,22 @@ struct client {
 	struct buffer out;                 /* the client's to take */
 	struct exchange *exchange;         /* NULL: nothing under way */
 	const struct script_cluster *home; /* its database's cluster and policy */
+	const struct session_config *config;
 	char *user, *database, *address;
-	struct settings settings;
+	struct settings *startup;    /* what its startup packet asks for */
+	struct settings *settings;   /* what it has now */
+	struct prepared_name *names; /* uthash: its prepared statements */
+	struct statement *unnamed;   /* its unnamed one; NULL: none */
+	struct block block;
 	struct session_facts session;
 	struct cancel_key key;
-	double last_write; /* when a write of its was last seen done; -INFINITY: never */
-	unsigned pins;     /* enum pin, and those of relay.h: why it keeps its server */
-	size_t discard;    /* bytes of a message still to pass over */
-	bool standard_strings;
-	bool skip_to_sync; /* its batch was refused: nothing counts until Sync */
-	bool eof;          /* it will send no more */
+	double last_write;     /* when a write of its was last seen done; -INFINITY: never */
+	unsigned pins;         /* enum pin, and those of relay.h: why it keeps its server */
+	size_t discard;        /* bytes of a message still to pass over */
+	bool standard_strings; /* as its settings, or a SET that is not committed yet, say */
+	bool dirty;            /* in pool mode "session": it may have left state behind */
+	bool skip_to_sync;     /* its batch was refused: nothing counts until Sync */
+	bool eof;              /* it will send no more */
 };
 
 /* Takes over `fd`. ST_ENOMEM: not taken. `address` is copied. */
@@ -62,6 +70,9 @@ void client_drop(struct client *c);
 
 /* Frees the memory of a client that is GONE. */
 void client_free(struct client *c);
+
+/* It has these settings from now on. Takes the reference over. */
+void client_set_settings(struct client *c, struct settings *settings);
 
 /* Looks again at what is in c->in, and reads on. */
 void client_resume(struct client *c);

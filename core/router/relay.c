@@ -8,48 +8,20 @@
 #include "router/relay.h"
 
 #include "base/clock.h"
-#include "router/batch.h"
+#include "router/errand.h"
+#include "router/rewrite.h"
+#include "router/wash.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct exchange *exchange_new(struct client *c)
-{
-	struct worker *w = c->worker;
-	struct exchange *x;
-	if (list_empty(&w->spare)) {
-		x = malloc(sizeof *x);
-		if (!x)
-			return NULL;
-	} else {
-		x = LIST_ENTRY(w->spare.next, struct exchange, link);
-		list_remove(&x->link);
-	}
-	memset(x, 0, offsetof(struct exchange, replay));
-	list_init(&x->link);
-	x->client = c;
-	x->status = 'I';
-	c->exchange = x;
-	return x;
-}
+/* What is true of a whole batch if it is of a part of it. */
+#define FLAGS_KEPT (BATCH_WRITE | BATCH_UNCERTAIN | BATCH_COPY_END)
 
-void exchange_free(struct exchange *x)
-{
-	dispatch_cancel(&x->dispatch);
-	buffer_free(&x->to_server);
-	buffer_free(&x->pending);
-	x->client->exchange = NULL;
-	list_push_front(&x->client->worker->spare, &x->link);
-}
-
-bool relay_busy(const struct client *c)
-{
-	const struct exchange *x = c->exchange;
-	return x && (x->outstanding || x->swallow || !x->server);
-}
+/* What has to be looked at once the transaction is over. */
+#define EFFECTS_KEPT (EFFECT_RESET | EFFECT_RESET_ALL | EFFECT_MAY_PIN | EFFECT_UNPINS | EFFECT_DDL)
 
 void relay_abandon(struct client *c)
 {
@@ -57,50 +29,91 @@ void relay_abandon(struct client *c)
 	if (!x)
 		return;
 	struct server *server = x->server;
-	bool clean = !c->pins && !x->open && !x->outstanding && !x->swallow && x->status == 'I';
+	bool quiet =
+	        !x->open && !x->outstanding && !x->errand_count && !x->passing && x->status == 'I';
+	bool clean = quiet && !c->pins && !buffer_size(&x->touched) && !x->effects;
+	if (quiet && c->pins == RELAY_PIN_SESSION && !c->dirty)
+		clean = true;
 	exchange_free(x);
-	if (server)
+	if (!server)
+		return;
+	if (quiet && !clean && !(c->pins & PIN_LOAD))
+		wash_server(c->worker, server);
+	else
 		relay_give_back(c->worker, server, clean);
 }
 
 /* Refuses the batch at hand: the client gets one error, and where the batch's Sync is still to come
- * nothing counts until then. */
+ * nothing counts until then. A block that was begun here has failed. */
 static void refuse_batch(struct client *c, const struct batch *b, const char *sqlstate,
                          const char *message)
 {
 	enum status status = message_error(&c->out, "ERROR", sqlstate, message, NULL);
+	if (c->block.state == BLOCK_LAZY)
+		block_fail(c);
 	if (b->end == BATCH_NO_ANSWER)
 		c->skip_to_sync = true;
 	else if (status == ST_OK)
-		status = message_ready(&c->out, 'I');
+		status = message_ready(&c->out, block_status(c));
 	if (status != ST_OK)
 		client_drop(c);
 	else
 		client_flush(c);
 }
 
-/* The policy's word; what leaves state behind, or may not end where it began, goes to the primary.
- */
+/* A block that only reads may run on a replica, whatever the statements in it are called. */
+static bool reads_only(const struct client *c, const struct facts *facts)
+{
+	unsigned effects = c->block.effects;
+	bool read_only = effects & EFFECT_READ_ONLY ||
+	                 (c->settings->read_only && !(effects & EFFECT_READ_WRITE));
+	if (!read_only || effects & EFFECT_SERIALIZABLE)
+		return false;
+	return facts->intent == INTENT_READ || facts->kind == SQL_SET || facts->kind == SQL_DECLARE;
+}
+
+static const struct facts *facts_of(const struct client *c, const struct batch *b)
+{
+	static const struct facts none = {.intent = INTENT_READ, .kind = SQL_EMPTY};
+	if (b->facts)
+		return b->facts;
+	if (b->statement)
+		return statement_facts(b->statement);
+	if (b->sql)
+		return classifier_facts(c->worker->classifier, b->sql, b->sql_size,
+		                        c->standard_strings);
+	return &none;
+}
+
+/* What leaves state behind, or may not end where it began, goes to the primary. */
+static bool belongs_to_primary(const struct client *c, const struct batch *b)
+{
+	return c->pins || b->pins || c->settings->serializable ||
+	       (b->end == BATCH_NO_ANSWER && b->executes);
+}
+
+/* The policy's word. */
 static struct verdict decide(struct client *c, const struct batch *b)
 {
-	static const struct facts unread = {
-	        .intent = INTENT_WRITE, .kind = SQL_UNKNOWN, .reason = "too long"};
 	const struct script_cluster *home = c->home;
-	const struct facts *facts = &unread;
-	if (b->text && b->sql)
-		facts = classifier_facts(c->worker->classifier, b->sql, b->sql_size,
-		                         c->standard_strings);
+	const struct facts *facts = facts_of(c, b);
+	struct facts judged = *facts;
+	bool in_block = c->block.state == BLOCK_LAZY;
+	if (in_block)
+		judged.intent = reads_only(c, facts) ? INTENT_READ : INTENT_WRITE;
+	else if (b->intent == INTENT_WRITE || c->pins & RELAY_PIN_SESSION)
+		judged.intent = INTENT_WRITE;
 	const struct query query = {
-	        .facts = facts,
+	        .facts = &judged,
 	        .sql = b->sql ? b->sql : "",
 	        .sql_size = b->sql_size,
 	        .standard_strings = c->standard_strings,
+	        .in_transaction = in_block,
 	        .parameters = b->parameters,
 	        .session = &c->session,
 	};
 	struct verdict v = policy_route(home->policy, &query);
-	if (v.kind != VERDICT_REJECT && (c->pins || b->pins || b->named ||
-	                                 b->end == BATCH_NO_ANSWER || (b->unnamed && !b->executes)))
+	if (v.kind != VERDICT_REJECT && !(c->pins & RELAY_PIN_SESSION) && belongs_to_primary(c, b))
 		v = (struct verdict){.kind = VERDICT_ROUTE, .route = home->cluster->default_write};
 	return v;
 }
@@ -113,69 +126,101 @@ static bool agrees(const struct client *c, const struct verdict *v, const struct
 	return v->kind == VERDICT_ROUTE && route_accepts(v->route, e, &demand);
 }
 
-static void note_pins(struct client *c, const struct batch *b)
-{
-	if (b->effects & EFFECT_UNPIN_ALL)
-		c->pins &= RELAY_PIN_ENCODING;
-	c->pins |= b->pins;
-	if (b->named)
-		c->pins |= RELAY_PIN_STATEMENT;
-	if (b->unnamed && !b->executes)
-		c->pins |= RELAY_PIN_UNNAMED;
-	else if (b->unnamed || b->end == BATCH_QUERY)
-		c->pins &= ~(unsigned)RELAY_PIN_UNNAMED;
-}
-
-/* Remembers a read that stands alone, so that it can be run again elsewhere. */
+/* Remembers a batch that stands alone, as long as it may be run again. */
 static void note_replay(struct exchange *x, const struct batch *b, const uint8_t *bytes)
 {
-	bool alone = b->text && b->intent == INTENT_READ && !b->several && !b->pins && !b->named &&
-	             !b->uncertain && !b->passing && b->end != BATCH_NO_ANSWER && !x->open &&
-	             x->status == 'I' && x->outstanding == 0 && !x->client->pins;
-	x->replay_size = 0;
+	struct client *c = x->client;
+	bool begun = buffer_size(&x->begin) && x->pushed == 0;
+	bool alone = !b->uncertain && !b->passing && b->end != BATCH_NO_ANSWER && !x->open &&
+	             (x->status == 'I' || begun) && x->outstanding == 0 && b->size <= RELAY_REPLAY;
+	bool read = b->statements == 1 && b->intent == INTENT_READ && !b->pins && !c->pins;
+	statement_unref(x->replay_statement);
+	x->replay_statement = NULL;
+	x->named = NULL;
+	x->replay = REPLAY_NOT;
 	x->decided = true;
-	if (!alone || b->size > RELAY_REPLAY)
+	if (!alone || !(read || (b->names && x->status == 'I')))
 		return;
-	memcpy(x->replay, bytes, b->size);
-	x->replay_size = b->size;
-	x->replay_text = (size_t)((const uint8_t *)b->sql - bytes);
-	x->replay_text_size = b->sql_size;
+	memcpy(x->replay_bytes, bytes, b->size);
+	x->replay_batch = *b;
+	x->replay = read ? REPLAY_ANYWHERE : REPLAY_HERE;
 	x->decided = false;
+	if (b->statement)
+		x->replay_statement = statement_ref(b->statement);
+	else if (b->sql)
+		x->replay_batch.sql =
+		        (const char *)x->replay_bytes + ((const uint8_t *)b->sql - bytes);
 }
 
-static uint8_t flags_of(const struct batch *b)
+static uint8_t flags_of(const struct exchange *x, const struct batch *b)
 {
+	bool runs = !b->extended || b->executes || b->end == BATCH_NO_ANSWER;
+	bool writes = b->writes || (b->commits && x->wrote);
 	return (uint8_t)((b->end == BATCH_QUERY ? BATCH_SIMPLE : 0) | (b->bare ? BATCH_BARE : 0) |
-	                 (b->copy_end ? BATCH_COPY_END : 0) |
-	                 (b->intent == INTENT_WRITE ? BATCH_WRITE : 0) |
+	                 (b->copy_end ? BATCH_COPY_END : 0) | (writes && runs ? BATCH_WRITE : 0) |
 	                 (b->uncertain ? BATCH_UNCERTAIN : 0));
 }
 
-void relay_push(struct exchange *x, uint8_t flags)
+enum status relay_send_batch(struct exchange *x, const struct batch *b, const uint8_t *bytes)
 {
-	x->flags[(x->first + x->outstanding++) % RELAY_PIPELINE] = flags;
+	struct client *c = x->client;
+	struct buffer out = {0};
+	bool rewritten = false;
+	enum status status = ST_OK;
+	if (!b->extended)
+		rewrite_drop_unnamed(x);
+	else if (!(c->pins & RELAY_PIN_SESSION) && !x->failed_open)
+		status = rewrite_batch(x, b, bytes, &out, &rewritten);
+	if (status == ST_OK && rewritten)
+		relay_to_server(x, buffer_data(&out), buffer_size(&out));
+	else if (status == ST_OK)
+		relay_to_server(x, bytes, b->size);
+	buffer_free(&out);
+	return status;
 }
 
-static void forward(struct client *c, const struct batch *b, const uint8_t *bytes)
+/* What the session will have to be asked about. */
+static enum status note_effects(struct exchange *x, const struct batch *b)
+{
+	struct client *c = x->client;
+	const struct buffer *touched = &c->worker->touched;
+	enum status status = ST_OK;
+	c->pins |= b->pins;
+	c->dirty |= b->pins || b->names || b->effects & EFFECTS_KEPT || buffer_size(touched);
+	if (c->pins & RELAY_PIN_SESSION)
+		return ST_OK;
+	x->effects |= (b->effects & EFFECTS_KEPT) | (b->pins ? RELAY_EFFECT_PINNED : 0);
+	if (b->effects & EFFECT_DDL)
+		c->worker->catalog_epoch++;
+	if (buffer_size(touched) == 0)
+		return ST_OK;
+	status = buffer_append(&x->touched, buffer_data(touched), buffer_size(touched));
+	if (status == ST_OK && b->effects & EFFECT_RESET && b->statements == 1)
+		status = buffer_append(&x->reset, buffer_data(touched), buffer_size(touched));
+	return status;
+}
+
+static enum status forward(struct client *c, const struct batch *b, const uint8_t *bytes)
 {
 	struct exchange *x = c->exchange;
 	x->chosen = false;
 	note_replay(x, b, bytes);
-	note_pins(c, b);
-	x->replay_flags = flags_of(b);
-	if (b->end != BATCH_NO_ANSWER)
-		relay_push(x, x->replay_flags);
-	x->open = b->end == BATCH_NO_ANSWER;
+	x->sending = x->pushed;
+	if (b->changes_names)
+		x->settling = x->pushed + 1;
+	enum status status = note_effects(x, b);
+	if (status == ST_OK && b->effects & EFFECT_SEQUENCE && !x->wrote)
+		status = errand_forget_sequences(x);
+	if (status == ST_OK)
+		status = relay_send_batch(x, b, bytes);
+	x->wrote |= b->writes;
 	x->passing = b->passing;
-	relay_to_server(x, bytes, b->size);
-}
-
-static bool any_uncertain(const struct exchange *x)
-{
-	for (unsigned i = 0; i < x->outstanding; i++)
-		if (x->flags[(x->first + i) % RELAY_PIPELINE] & BATCH_UNCERTAIN)
-			return true;
-	return false;
+	x->open = b->end == BATCH_NO_ANSWER;
+	if (x->open)
+		x->open_flags |= flags_of(x, b) & FLAGS_KEPT;
+	else
+		exchange_push(x, flags_of(x, b));
+	return status;
 }
 
 /* Whether the batch belongs to the attached server whatever the policy would say. */
@@ -183,7 +228,7 @@ static bool bound(const struct client *c, const struct exchange *x)
 {
 	if (x->chosen || x->open || c->pins)
 		return true;
-	return x->status != 'I' && !any_uncertain(x);
+	return x->status != 'I' && !exchange_uncertain(x);
 }
 
 /* Nothing is attached: asks the policy and looks for a server. ST_AGAIN: not there yet. */
@@ -201,10 +246,12 @@ static enum status choose(struct client *c, const struct batch *b)
 	}
 	x->excluded = 0;
 	relay_choose(x, v.kind == VERDICT_ROUTE ? v.route : NULL, v.endpoint);
+	if (c->exchange != x)
+		return ST_ECLIENT; /* and the client is gone */
 	return x->server || *x->sqlstate ? ST_OK : ST_AGAIN;
 }
 
-static enum status refuse_for_lack(struct client *c, const struct batch *b)
+static void refuse_for_lack(struct client *c, const struct batch *b)
 {
 	struct exchange *x = c->exchange;
 	char sqlstate[sizeof x->sqlstate], message[sizeof x->message];
@@ -212,45 +259,79 @@ static enum status refuse_for_lack(struct client *c, const struct batch *b)
 	memcpy(message, x->message, sizeof message);
 	exchange_free(x);
 	refuse_batch(c, b, sqlstate, message);
-	return ST_OK;
+}
+
+/* Names mean what the batches before this one have made of them, and that is not known yet. */
+static bool names_unsettled(const struct exchange *x, const struct batch *b)
+{
+	if (!x->outstanding || !(b->names || b->needs_unnamed))
+		return false;
+	bool same = x->open && x->settling == x->pushed + 1;
+	return b->needs_unnamed ? !x->open : !same && x->settling > x->answered;
+}
+
+/* Whether the batch may go to the attached server now. */
+static enum status may_go(struct client *c, const struct batch *b)
+{
+	struct exchange *x = c->exchange;
+	if (x->outstanding == RELAY_PIPELINE || x->asking || names_unsettled(x, b))
+		return ST_AGAIN;
+	if (bound(c, x))
+		return ST_OK;
+	if (x->errand_count || exchange_uncertain(x))
+		return ST_AGAIN;
+	if (!x->outstanding)
+		return ST_OK;
+	struct verdict v = decide(c, b);
+	return agrees(c, &v, x->server->endpoint) ? ST_OK : ST_AGAIN;
+}
+
+/* A batch that PostgreSQL would take, and the pool mode does not. */
+static bool refused_by_mode(struct client *c, const struct batch *b)
+{
+	if (c->config->mode != POOL_STATEMENT || !(b->effects & EFFECT_BEGIN))
+		return false;
+	refuse_batch(c, b, "0A000",
+	             "transaction blocks are not allowed in pool mode \"statement\"");
+	return true;
+}
+
+/* Advisory locks and the like of a replica would guard nothing. */
+static bool pins_astray(const struct client *c, const struct batch *b)
+{
+	const struct exchange *x = c->exchange;
+	return b->pins & PIN_ADVISORY_LOCK && x && x->server && x->status == 'T' &&
+	       x->server->endpoint->role == ROLE_REPLICA;
 }
 
 static enum status route_batch(struct client *c, const struct batch *b, const uint8_t *bytes)
 {
 	struct exchange *x = c->exchange;
-	if (b->needs_unnamed &&
-	    !(x && x->server && !x->chosen && (c->pins || x->open || x->status != 'I'))) {
-		if (x && x->outstanding)
-			return ST_AGAIN;
-		refuse_batch(c, b, "26000", "unnamed prepared statement does not exist any more");
-		return ST_OK;
-	}
 	if (!x || (!x->server && !*x->sqlstate)) {
 		if (x)
 			return ST_AGAIN; /* being chosen */
-		switch (choose(c, b)) {
-		case ST_OK:
-			break;
-		case ST_AGAIN:
-			return ST_AGAIN;
-		default:
-			return ST_OK;
-		}
+		enum status status = choose(c, b);
+		if (status != ST_OK)
+			return status == ST_AGAIN ? ST_AGAIN : ST_OK;
 		x = c->exchange;
 	}
-	if (*x->sqlstate)
-		return refuse_for_lack(c, b);
-	if (x->outstanding == RELAY_PIPELINE)
-		return ST_AGAIN;
-	if (!bound(c, x) && x->outstanding) {
-		struct verdict v;
-		if (any_uncertain(x) || x->swallow)
-			return ST_AGAIN;
-		v = decide(c, b);
-		if (!agrees(c, &v, x->server->endpoint))
-			return ST_AGAIN;
+	if (*x->sqlstate) {
+		refuse_for_lack(c, b);
+		return ST_OK;
 	}
-	forward(c, b, bytes);
+	if (may_go(c, b) == ST_AGAIN)
+		return ST_AGAIN;
+	if (pins_astray(c, b)) {
+		client_close(c, "0A000",
+		             "a session-level advisory lock in a block that runs on a replica",
+		             NULL);
+		return ST_OK;
+	}
+	if (forward(c, b, bytes) != ST_OK) {
+		client_close(c, "53200", "out of memory", NULL);
+		return ST_OK;
+	}
+	relay_say_due(x);
 	return ST_OK;
 }
 
@@ -294,9 +375,9 @@ static enum step pass_copy(struct exchange *x, const uint8_t *bytes, size_t size
 	return STEP_GO;
 }
 
-static void say_ready(struct client *c)
+static void flush_or_drop(struct client *c, enum status status)
 {
-	if (message_ready(&c->out, 'I') != ST_OK)
+	if (status != ST_OK)
 		client_drop(c);
 	else
 		client_flush(c);
@@ -313,13 +394,13 @@ static enum step skip(struct client *c, const uint8_t *bytes, size_t size, size_
 		client_close(c, NULL, NULL, NULL);
 		return STEP_GO;
 	}
-	if (f.type == 'S') {
-		c->skip_to_sync = false;
-		say_ready(c);
-	}
 	size_t n = f.size < size ? f.size : size;
 	c->discard = f.size - n;
 	*used += n;
+	if (f.type == 'S') {
+		c->skip_to_sync = false;
+		flush_or_drop(c, message_ready(&c->out, block_status(c)));
+	}
 	return STEP_GO;
 }
 
@@ -330,16 +411,54 @@ static void discard(struct client *c, size_t size, size_t *used)
 	*used += n;
 }
 
+/* What no server has to see. */
+static bool answer_here(struct client *c, const struct batch *b, const uint8_t *bytes)
+{
+	struct exchange *x = c->exchange;
+	if (x) {
+		bool quiet = x->server && !x->outstanding && !x->asking && x->status != 'E' &&
+		             !(c->pins & RELAY_PIN_SESSION);
+		if (!quiet || !block_deallocate(c, b, x->status))
+			return false;
+		client_flush(c);
+		return true;
+	}
+	if (b->bare) {
+		flush_or_drop(c, message_ready(&c->out, block_status(c)));
+		return true;
+	}
+	if (c->pins)
+		return false;
+	switch (block_answer(c, b, bytes)) {
+	case ANSWERED:
+		client_flush(c);
+		return true;
+	case UNANSWERABLE:
+		client_drop(c);
+		return true;
+	case NOT_ANSWERED:
+		break;
+	}
+	return false;
+}
+
 static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
 {
 	struct batch b;
 	const char *wrong = NULL;
-	enum status status =
-	        batch_scan(c->worker->classifier, c->standard_strings, bytes, size, &b, &wrong);
+	const struct batch_reader reader = {.classifier = c->worker->classifier,
+	                                    .standard_strings = c->standard_strings,
+	                                    .unreadable = c->pins & RELAY_PIN_ENCODING,
+	                                    .names = c->names,
+	                                    .unnamed = c->unnamed,
+	                                    .touched = &c->worker->touched};
+	c->worker->touched.head = c->worker->touched.tail = 0;
+	enum status status = batch_scan(&reader, bytes, size, &b, &wrong);
 	if (status == ST_AGAIN)
 		return STEP_MORE;
 	if (status != ST_OK) {
-		client_close(c, "08P01", wrong, NULL);
+		client_close(c, status == ST_ECLIENT ? "08P01" : "53200",
+		             status == ST_ECLIENT ? wrong : "out of memory", NULL);
 		return STEP_GO;
 	}
 	if (b.end == BATCH_TERMINATE) {
@@ -348,9 +467,8 @@ static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size,
 	}
 	if (b.end == BATCH_STRAY)
 		c->discard = b.passing;
-	else if (b.bare && !c->exchange)
-		say_ready(c); /* an empty batch needs no server */
-	else if (route_batch(c, &b, bytes) == ST_AGAIN)
+	else if (!refused_by_mode(c, &b) && !answer_here(c, &b, bytes) &&
+	         route_batch(c, &b, bytes) == ST_AGAIN)
 		return STEP_WAIT;
 	*used += b.size;
 	return STEP_GO;

@@ -3,24 +3,34 @@
  * An *exchange* is what a client needs while a batch is under way:
  *   choosing   the dispatch looks for a server; the batch waits in client->in
  *   attached   bytes pass; `outstanding` answers (ReadyForQuery) are awaited
- * It ends at ReadyForQuery `I` with nothing outstanding, unless the client is pinned. */
+ * It ends at ReadyForQuery `I` with nothing outstanding, unless the client is pinned.
+ *
+ * What is sent on our own account (errand.h) is sent ahead of a batch, or when nothing is awaited;
+ * so its answers come ahead of the client's. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_ROUTER_RELAY_H
 #define MOONGATE_ROUTER_RELAY_H
 
 #include "cluster/dispatch.h"
+#include "router/batch.h"
 #include "router/client.h"
+#include "router/edits.h"
+#include "router/session.h"
 
-#define RELAY_REPLAY    4096  /* bytes of a read that may be run again elsewhere */
+#define RELAY_REPLAY    4096  /* bytes of a batch that may be run again */
 #define RELAY_UNDECIDED 16384 /* bytes of a response held back while it might be */
 #define RELAY_PIPELINE  64    /* answers awaited at most */
+#define RELAY_ERRANDS   8     /* queries of ours under way at most */
 
 /* Why a client keeps its server, beside enum pin. */
 enum relay_pin {
-	RELAY_PIN_STATEMENT = 1u << 16, /* a named prepared statement */
-	RELAY_PIN_UNNAMED = 1u << 17,   /* the unnamed one, prepared ahead of its use */
-	RELAY_PIN_ENCODING = 1u << 18,  /* its statements cannot be read: see begin_session() */
+	RELAY_PIN_ENCODING = 1u << 16,  /* its statements cannot be read: see settings.h */
+	RELAY_PIN_SESSION = 1u << 17,   /* pool mode "session" */
+	RELAY_PIN_STATEMENT = 1u << 18, /* a prepared statement too long to be kept by the router */
 };
+
+/* Beside enum sql_effect, in exchange->effects: a statement that pins has run. */
+#define RELAY_EFFECT_PINNED (1u << 31)
 
 /* What is known of one awaited answer. */
 enum batch_flag {
@@ -31,37 +41,71 @@ enum batch_flag {
 	BATCH_UNCERTAIN = 1u << 4, /* it may have begun or ended a transaction block */
 };
 
+/* Why a batch may be run again. */
+enum replay {
+	REPLAY_NOT,
+	REPLAY_HERE,     /* its plan may be stale; an error at that point has changed nothing */
+	REPLAY_ANYWHERE, /* a lone read */
+};
+
 struct exchange {
 	struct list link; /* in worker->spare, while unused */
 	struct client *client;
 	struct dispatch dispatch;
-	struct route *route;   /* of the batch under way; NULL: one endpoint */
-	struct server *server; /* NULL: choosing, or refused */
-	char sqlstate[6];      /* set: no server could be had */
+	struct route *route;     /* of the batch under way; NULL: one endpoint */
+	struct server *server;   /* NULL: choosing, or refused */
+	struct session *session; /* the server's */
+	char sqlstate[6];        /* set: no server could be had */
 	char message[256];
+	uint64_t excluded; /* endpoints that will not do for the batch under way */
+
+	/* The state between the two. */
 	bool choosing_now; /* inside of dispatch_start() */
 	bool chosen;       /* the server was chosen for the batch that comes first in client->in */
 	bool open;         /* an extended batch without its Sync yet */
+	bool failed_open;  /* and an error was among its answers: the server ignores what is left */
 	bool copy_in;      /* the server reads CopyData */
-	bool decided;      /* some of the response was forwarded, or nothing can be run again */
 	bool drop_rest;    /* the rest of the current message is not the client's */
 	bool surplus;      /* the server said more than was asked: it is going */
 	bool fatal;        /* the server said FATAL; its end follows */
+	bool wrote;        /* something that may write has gone to this server */
 	char status;       /* of the last ReadyForQuery */
-	unsigned swallow;  /* answers to our own queries, ahead of the client's */
+	size_t passing;    /* bytes of the client's current message still to pass */
+	size_t rest;       /* bytes of the server's current message still to pass */
+	struct buffer to_server; /* what the server does not take yet */
+	struct buffer pending;   /* received from it, an incomplete message */
+
+	/* Queries of ours under way: a ring of enum errand. */
+	unsigned errand_first, errand_count;
+	uint8_t errands[RELAY_ERRANDS];
+	bool asking;           /* one of them is about the session: nothing may change it now */
+	bool asked_pins;       /* the question is about pins, too */
+	bool discarded;        /* DISCARD ALL was done */
+	unsigned effects;      /* of what ran since the session was last looked at */
+	struct buffer touched; /* names of settings that were changed, perhaps; each with its NUL */
+	struct buffer reset;   /* those that were RESET, likewise */
+
+	/* The client's batches under way. They are counted: batch `answered` is the first of them.
+	 */
 	unsigned first, outstanding;
 	uint8_t flags[RELAY_PIPELINE]; /* a ring: of the awaited answers, enum batch_flag */
-	size_t passing;                /* bytes of the client's current message still to pass */
-	size_t rest;                   /* bytes of the server's current message still to pass */
-	struct buffer to_server;       /* what the server does not take yet */
-	struct buffer pending;         /* received from it, undecided or incomplete */
-	size_t replay_size;            /* 0: the batch cannot be run again */
-	size_t replay_text;            /* where its SQL text is, for the classifier */
-	size_t replay_text_size;
+	uint8_t open_flags;            /* of what has gone out of the batch that is open */
+	uint32_t pushed, answered;     /* answers ever awaited, and had */
+	uint32_t sending;              /* the batch that is being rewritten */
+	uint32_t sent, completions;    /* completions of the batch being sent, being answered */
+	uint32_t settling;             /* what names mean is settled when so many are answered */
+	struct edits edits;
+
+	/* The last batch, as long as it may be run again. */
+	enum replay replay;
+	bool decided; /* some of the response was forwarded, or nothing can be run again */
 	bool replaying;
-	uint8_t replay_flags;
-	uint64_t excluded;
-	uint8_t replay[RELAY_REPLAY];
+	struct buffer held;                 /* the response so far, while undecided */
+	struct buffer begin;                /* SQL that has begun the block ahead of it */
+	struct statement *named;            /* the last that it named; not owned */
+	struct statement *replay_statement; /* that its text is; owned */
+	struct batch replay_batch;
+	uint8_t replay_bytes[RELAY_REPLAY];
 };
 
 /* Takes what it can of `bytes`; *used says how much. ST_OK: go on reading. ST_AGAIN: what is left
@@ -75,29 +119,48 @@ void relay_drained(struct client *c);
 /* Whether an answer is awaited. */
 bool relay_busy(const struct client *c);
 
-/* The client goes: its server is given back, or closed where it carries state or work. */
+/* The client goes: its server is given back, cleaned where it carries state, or closed where work
+ * is under way. */
 void relay_abandon(struct client *c);
 
 /* An exchange for `c`, fresh; NULL: out of memory. And its end. */
 struct exchange *exchange_new(struct client *c);
 void exchange_free(struct exchange *x);
+void exchange_free_spare(struct worker *w);
+void exchange_push(struct exchange *x, uint8_t flags);
+
+/* Whether an awaited answer may begin or end a block. */
+bool exchange_uncertain(const struct exchange *x);
 
 /* The server's side, relay_server.c. */
 void relay_attach(struct exchange *x);
 bool relay_to_server(struct exchange *x, const uint8_t *bytes, size_t size);
 void relay_choose(struct exchange *x, struct route *route, struct endpoint *endpoint);
+
+/* Sends what waits to be said in the router's own words. False: the client is gone. */
+bool relay_say_due(struct exchange *x);
+
+/* Nothing is awaited and nothing ties the client to its server: true where it was given back, and
+ * nothing of the exchange may be touched any more. */
+bool relay_settle(struct exchange *x);
+void relay_give_back(struct worker *w, struct server *server, bool reusable);
+
+/* The batch's bytes, rewritten for the server where they name statements. */
+enum status relay_send_batch(struct exchange *x, const struct batch *b,
+                             const uint8_t *bytes) MUST_CHECK;
+
+/* relay_repair.c */
 void relay_lost(struct exchange *x);
 
-/* An error is the first of a response that could be taken back. True: it is being run again, and
- * nothing of the exchange may be touched any more. */
-bool relay_repair(struct exchange *x, const uint8_t *body, size_t size);
+enum repaired {
+	REPAIRED_NOT,
+	REPAIRED_HERE,      /* it is being run again on the same server */
+	REPAIRED_ELSEWHERE, /* and nothing of the exchange may be touched any more */
+};
 
-/* Takes the server to the client's settings, ahead of what follows; where they differ, or `always`.
- */
-bool relay_apply_settings(struct exchange *x, bool always);
-void relay_push(struct exchange *x, uint8_t flags);
+/* An error is the first of a response that could be taken back. */
+enum repaired relay_repair(struct exchange *x, const uint8_t *body, size_t size);
 void relay_replay(struct exchange *x);
 void relay_cancel_wait(struct exchange *x); /* the client cancels while a server is looked for */
-void relay_give_back(struct worker *w, struct server *server, bool reusable);
 
 #endif

@@ -1,7 +1,9 @@
 /* relay_repair.c - what is done when a server refuses or dies: a lone read of which nothing was
  * forwarded runs again elsewhere; for all else the client is told, and nothing runs twice. */
 /* SPDX-License-Identifier: MIT */
+#include "router/errand.h"
 #include "router/relay.h"
+#include "router/rewrite.h"
 #include "wire/message.h"
 
 #include <stdio.h>
@@ -11,10 +13,13 @@ static void refuse_answers(struct exchange *x, const char *sqlstate, const char 
 {
 	struct client *c = x->client;
 	enum status status = ST_OK;
+	if (buffer_size(&x->begin))
+		block_fail(c);
+	rewrite_undo_all(x);
 	for (unsigned i = 0; i < x->outstanding && status == ST_OK; i++) {
 		status = message_error(&c->out, "ERROR", sqlstate, message, NULL);
 		if (status == ST_OK)
-			status = message_ready(&c->out, 'I');
+			status = message_ready(&c->out, block_status(c));
 	}
 	exchange_free(x);
 	if (status != ST_OK) {
@@ -25,8 +30,20 @@ static void refuse_answers(struct exchange *x, const char *sqlstate, const char 
 		client_resume(c);
 }
 
+/* Sends the remembered batch again, to the server that is attached. Its answer stays outstanding.
+ */
+static enum status send_again(struct exchange *x)
+{
+	x->sending = x->answered;
+	x->sent = x->completions = 0;
+	enum status status = relay_send_batch(x, &x->replay_batch, x->replay_bytes);
+	x->sent = 0;
+	return status;
+}
+
 void relay_replay(struct exchange *x)
 {
+	struct client *c = x->client;
 	x->replaying = false;
 	if (*x->sqlstate) {
 		char sqlstate[sizeof x->sqlstate], message[sizeof x->message];
@@ -36,23 +53,53 @@ void relay_replay(struct exchange *x)
 		return;
 	}
 	x->chosen = false;
-	relay_to_server(x, x->replay, x->replay_size);
+	if (send_again(x) != ST_OK)
+		client_close(c, "53200", "out of memory", NULL);
+	else
+		relay_say_due(x);
 }
 
-/* Runs the remembered read again, elsewhere. The answer stays outstanding. */
-static void run_again(struct exchange *x, struct route *route, bool reusable)
+/* Runs the remembered read again, elsewhere. */
+static void run_elsewhere(struct exchange *x, struct route *route, bool reusable)
 {
 	struct server *server = x->server;
+	rewrite_undo_all(x);
 	x->excluded |= UINT64_C(1) << server->endpoint->index;
 	x->server = NULL;
-	x->swallow = 0;
+	x->session = NULL;
+	x->errand_count = 0;
+	x->asking = false;
 	x->rest = 0;
+	x->status = 'I';
 	x->chosen = false;
 	x->replaying = true;
+	buffer_free(&x->held);
 	buffer_free(&x->pending);
 	buffer_free(&x->to_server);
 	relay_give_back(x->client->worker, server, reusable);
 	relay_choose(x, route, NULL);
+}
+
+/* The plan that the server kept is out of date: it is made anew. */
+static bool run_here(struct exchange *x)
+{
+	struct prepared *stale = x->named ? session_find(x->session, x->named) : NULL;
+	if (!stale)
+		return false;
+	rewrite_undo_all(x);
+	session_remove(x->session, stale);
+	buffer_free(&x->held);
+	if (errand_skip(x) == ST_OK && send_again(x) == ST_OK)
+		return true;
+	return false;
+}
+
+/* What is left of the client's connection once its server is lost. */
+static bool must_close(const struct exchange *x)
+{
+	bool torn = x->rest || x->fatal || x->open || x->passing;
+	bool in_block = x->status != 'I' && !buffer_size(&x->begin);
+	return in_block || torn || x->client->pins || !x->outstanding;
 }
 
 void relay_lost(struct exchange *x)
@@ -61,14 +108,13 @@ void relay_lost(struct exchange *x)
 	struct server *server = x->server;
 	bool wrote = false;
 	endpoint_suspect(server->endpoint);
-	if (!x->decided && x->replay_size) {
-		run_again(x, x->route ? x->route : c->home->cluster->default_read, false);
+	if (!x->decided && x->replay == REPLAY_ANYWHERE) {
+		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
 		return;
 	}
 	for (unsigned i = 0; i < x->outstanding; i++)
 		wrote |= x->flags[(x->first + i) % RELAY_PIPELINE] & BATCH_WRITE;
-	bool in_block = x->status != 'I', torn = x->rest || x->fatal || x->open || x->passing;
-	if (in_block || torn || c->pins || !x->outstanding) {
+	if (must_close(x)) {
 		bool told = x->fatal || x->rest;
 		client_close(
 		        c, told ? NULL : "08006",
@@ -77,6 +123,7 @@ void relay_lost(struct exchange *x)
 		return;
 	}
 	x->server = NULL;
+	x->session = NULL;
 	relay_give_back(c->worker, server, false);
 	refuse_answers(
 	        x, wrote ? "08007" : "08006",
@@ -85,50 +132,69 @@ void relay_lost(struct exchange *x)
 	              : "the server connection was lost");
 }
 
-enum repair { REPAIR_NONE, REPAIR_PRIMARY, REPAIR_ELSEWHERE };
+enum repair { REPAIR_NONE, REPAIR_PLAN, REPAIR_PRIMARY, REPAIR_ELSEWHERE };
 
 /* What an error says of a read that could be run again. 25006: it was none; 40001 from a replica:
  * it stood in the way of replay; 57P01..57P03: the server goes. Recovery also refuses as 0A000,
  * 55000 and XX000, with a message that names it. */
-static enum repair repair_for(const struct exchange *x, const uint8_t *body, size_t size)
+static enum repair repair_of_read(const struct exchange *x, const char *code, const char *message)
 {
-	const char *code = message_error_field(body, size, 'C');
-	const char *message = message_error_field(body, size, 'M');
-	if (!code || x->server->endpoint->role == ROLE_PRIMARY)
-		return code && strncmp(code, "57P0", 4) == 0 ? REPAIR_ELSEWHERE : REPAIR_NONE;
+	if (x->server->endpoint->role == ROLE_PRIMARY)
+		return strncmp(code, "57P0", 4) == 0 ? REPAIR_ELSEWHERE : REPAIR_NONE;
 	if (strcmp(code, "25006") == 0)
-		return REPAIR_PRIMARY;
+		return buffer_size(&x->begin) ? REPAIR_NONE : REPAIR_PRIMARY;
 	if (strcmp(code, "40001") == 0 || strncmp(code, "57P0", 4) == 0)
 		return REPAIR_ELSEWHERE;
 	bool refusal = strcmp(code, "0A000") == 0 || strcmp(code, "55000") == 0 ||
 	               strcmp(code, "XX000") == 0;
-	if (refusal && message && (strstr(message, "recovery") || strstr(message, "standby")))
+	if (refusal && (strstr(message, "recovery") || strstr(message, "standby")))
 		return REPAIR_PRIMARY;
 	return REPAIR_NONE;
 }
 
-bool relay_repair(struct exchange *x, const uint8_t *body, size_t size)
+static enum repair repair_for(const struct exchange *x, const uint8_t *body, size_t size)
+{
+	const char *code = message_error_field(body, size, 'C');
+	const char *message = message_error_field(body, size, 'M');
+	const char *routine = message_error_field(body, size, 'R');
+	if (!code || !message)
+		return REPAIR_NONE;
+	/* "cached plan must not change result type", in whatever language. */
+	if (strcmp(code, "0A000") == 0 && routine && strcmp(routine, "RevalidateCachedQuery") == 0)
+		return x->status == 'I' ? REPAIR_PLAN : REPAIR_NONE;
+	return x->replay == REPLAY_ANYWHERE ? repair_of_read(x, code, message) : REPAIR_NONE;
+}
+
+static void learn(struct exchange *x)
+{
+	struct client *c = x->client;
+	const struct batch *b = &x->replay_batch;
+	if (b->sql)
+		classifier_learn_write(c->worker->classifier, b->sql, b->sql_size,
+		                       c->standard_strings);
+	log_info(&c->worker->context.log, "a replica refused a statement: run on the primary",
+	         LOG_T("endpoint", x->server->endpoint->name));
+	x->flags[x->first] |= BATCH_WRITE;
+}
+
+enum repaired relay_repair(struct exchange *x, const uint8_t *body, size_t size)
 {
 	struct client *c = x->client;
 	switch (repair_for(x, body, size)) {
 	case REPAIR_NONE:
-		return false;
+		return REPAIRED_NOT;
+	case REPAIR_PLAN:
+		return run_here(x) ? REPAIRED_HERE : REPAIRED_NOT;
 	case REPAIR_PRIMARY:
-		classifier_learn_write(c->worker->classifier,
-		                       (const char *)x->replay + x->replay_text,
-		                       x->replay_text_size, c->standard_strings);
-		log_info(&c->worker->context.log,
-		         "a replica refused a statement: run on the primary",
-		         LOG_T("endpoint", x->server->endpoint->name));
-		x->flags[x->first] |= BATCH_WRITE;
-		run_again(x, c->home->cluster->default_write, false);
-		return true;
+		learn(x);
+		run_elsewhere(x, c->home->cluster->default_write, false);
+		return REPAIRED_ELSEWHERE;
 	case REPAIR_ELSEWHERE:
 		endpoint_suspect(x->server->endpoint);
-		run_again(x, x->route ? x->route : c->home->cluster->default_read, false);
-		return true;
+		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
+		return REPAIRED_ELSEWHERE;
 	}
-	return false;
+	return REPAIRED_NOT;
 }
 
 void relay_cancel_wait(struct exchange *x)

@@ -1,14 +1,17 @@
 /* relay_server.c - the server's side: attaches it, reads its answers, and gives it back.
  *
- * Bytes are forwarded from the worker's buffer in one piece per read. While a lone read may still
- * be run again elsewhere, its response is held back until a row or its end decides. */
+ * Bytes are forwarded from the worker's buffer in one piece per read. While a batch may still be
+ * run again, its response is held back until a row or its end decides. */
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "router/cancel.h"
+#include "router/errand.h"
 #include "router/relay.h"
+#include "router/rewrite.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,34 +60,22 @@ bool relay_to_server(struct exchange *x, const uint8_t *bytes, size_t size)
 	return false;
 }
 
-static void take_settings(struct server *server, const struct settings *s)
-{
-	free(server->settings);
-	server->settings = s->size ? malloc(s->size) : NULL;
-	server->settings_size = server->settings ? s->size : 0;
-	if (server->settings)
-		memcpy(server->settings, s->block, s->size);
-}
-
-bool relay_apply_settings(struct exchange *x, bool always)
-{
-	struct server *server = x->server;
-	const struct settings now = {server->settings, server->settings_size};
-	if (!always && settings_same(&now, &x->client->settings))
-		return true;
-	struct buffer query = {0};
-	bool done = settings_change(&now, &x->client->settings, &query) == ST_OK &&
-	            relay_to_server(x, buffer_data(&query), buffer_size(&query));
-	buffer_free(&query);
-	x->swallow++;
-	take_settings(server, &x->client->settings);
-	return done;
-}
-
 void relay_attach(struct exchange *x)
 {
+	struct client *c = x->client;
+	enum status status = ST_ENOMEM;
 	server_hold(x->server, on_server_event, x);
-	relay_apply_settings(x, false);
+	x->session = session_of(x->server, &c->worker->settings);
+	if (x->session) {
+		x->session->unnamed = NULL;
+		status = errand_apply_settings(x);
+	}
+	if (status == ST_OK && c->block.state == BLOCK_LAZY)
+		block_hand_over(c, &x->begin);
+	if (status == ST_OK && buffer_size(&x->begin))
+		status = errand_begin(x);
+	if (status != ST_OK)
+		client_close(c, "53200", "out of memory", NULL);
 }
 
 static void on_dispatched(struct dispatch *dispatch, struct server *server, enum status status,
@@ -96,6 +87,8 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 		x->server = server;
 		x->chosen = true;
 		relay_attach(x);
+		if (c->exchange != x)
+			return;
 	} else {
 		snprintf(x->sqlstate, sizeof x->sqlstate, "%s", sqlstate);
 		snprintf(x->message, sizeof x->message, "%s", reason ? reason : "");
@@ -121,7 +114,70 @@ void relay_choose(struct exchange *x, struct route *route, struct endpoint *endp
 	x->route = route;
 	x->choosing_now = true;
 	dispatch_start(&x->dispatch, &request, on_dispatched);
-	x->choosing_now = false;
+	if (c->exchange == x)
+		x->choosing_now = false;
+}
+
+/* What was held back goes out. False: the client is gone. */
+static bool release(struct exchange *x)
+{
+	struct buffer held = x->held;
+	x->held = (struct buffer){0};
+	bool there = client_send(x->client, buffer_data(&held), buffer_size(&held));
+	buffer_free(&held);
+	return there;
+}
+
+/* For the client: behind what is held back, which stays so as long as the batch may be run again,
+ * and else until all that has come was looked at. */
+static bool emit(struct exchange *x, const void *bytes, size_t size)
+{
+	bool holds = buffer_size(&x->held);
+	if (x->decided && holds && size >= RELAY_UNDECIDED) {
+		if (!release(x))
+			return false;
+		holds = false;
+	}
+	if (x->decided && !holds)
+		return client_send(x->client, bytes, size);
+	if (buffer_append(&x->held, bytes, size) == ST_OK)
+		return true;
+	client_drop(x->client);
+	return false;
+}
+
+/* The batch will not be run again. */
+static void decide(struct exchange *x)
+{
+	x->decided = true;
+	x->replay = REPLAY_NOT;
+}
+
+/* The edit that stands at this point of the answers. */
+static struct edit *due(struct exchange *x)
+{
+	struct edit *e = edits_front(&x->edits);
+	return e && e->batch == x->answered && e->after == x->completions ? e : NULL;
+}
+
+static bool is_injected(const struct edit *e)
+{
+	return e && (e->action == EDIT_INJECT_PARSE || e->action == EDIT_INJECT_CLOSE);
+}
+
+bool relay_say_due(struct exchange *x)
+{
+	struct edit *e;
+	if (x->errand_count)
+		return true; /* later: our own answers come first */
+	while (is_injected(e = due(x))) {
+		const uint8_t message[WIRE_HEADER] = {e->action == EDIT_INJECT_PARSE ? '1' : '3', 0,
+		                                      0, 0, 4};
+		edits_pop_front(&x->edits);
+		if (!emit(x, message, sizeof message))
+			return false;
+	}
+	return true;
 }
 
 static void finish_answer(struct exchange *x, char status)
@@ -130,8 +186,11 @@ static void finish_answer(struct exchange *x, char status)
 	uint8_t flags = x->flags[x->first];
 	if (x->outstanding == 0)
 		return; /* an answer nobody asked for: the server's affair */
+	rewrite_undo_batch(x);
 	x->first = (x->first + 1) % RELAY_PIPELINE;
 	x->outstanding--;
+	x->answered++;
+	x->completions = 0;
 	x->status = status;
 	x->copy_in = false;
 	if (flags & BATCH_WRITE)
@@ -151,23 +210,65 @@ static void begin_copy_in(struct exchange *x)
 		}
 		x->first = (x->first + 1) % RELAY_PIPELINE;
 		x->outstanding--;
+		x->answered++;
 		x->open = true;
+		x->open_flags |= flags & (BATCH_WRITE | BATCH_UNCERTAIN);
 		if (x->outstanding && !(x->flags[x->first] & BATCH_BARE))
 			return;
 	}
 }
 
-static void note_parameter(struct client *c, const uint8_t *body, size_t size)
+/* What the server reports of itself, not of its session. */
+static bool is_of_server(const char *name)
 {
-	static const char name[] = "standard_conforming_strings";
-	if (size > sizeof name && memcmp(body, name, sizeof name) == 0)
-		c->standard_strings = memcmp(body + sizeof name, "off", 3) != 0;
+	return strcmp(name, "in_hot_standby") == 0 || strcmp(name, "is_superuser") == 0 ||
+	       strcmp(name, "session_authorization") == 0;
+}
+
+/* A setting has changed, whoever did it: a function's SET shows here alone. */
+static enum status note_parameter(struct exchange *x, const uint8_t *body, size_t size)
+{
+	struct client *c = x->client;
+	char name[64];
+	const char *sent = (const char *)body;
+	const uint8_t *value = batch_skip_string(body, body + size);
+	size_t length = value ? (size_t)(value - body) : sizeof name + 1;
+	if (length > sizeof name || !batch_skip_string(value, body + size))
+		return ST_OK;
+	for (size_t i = 0; i < length; i++)
+		name[i] = (char)tolower((unsigned char)sent[i]);
+	if (strcmp(name, "standard_conforming_strings") == 0)
+		c->standard_strings = strcmp((const char *)value, "off") != 0;
+	if (is_of_server(name) || c->pins & RELAY_PIN_SESSION)
+		return ST_OK;
+	return buffer_append(&x->touched, name, length);
+}
+
+/* Tags that tell of a session that was cleaned. */
+static void note_command(struct exchange *x, const uint8_t *body, size_t size)
+{
+	static const char discard[] = "DISCARD ALL", deallocate[] = "DEALLOCATE ALL";
+	bool all = size == sizeof discard && memcmp(body, discard, size) == 0;
+	if (!all && (size != sizeof deallocate || memcmp(body, deallocate, size) != 0))
+		return;
+	struct client *c = x->client;
+	names_clear(&c->names);
+	session_forget_statements(x->session);
+	x->discarded |= all;
+	if (all)
+		c->pins &= RELAY_PIN_ENCODING | RELAY_PIN_SESSION;
 }
 
 /* A response is decided by its first row or its end; until then it may be taken back. */
 static bool decides(char type)
 {
 	return !strchr("12TtnNS3s", type);
+}
+
+/* What the edits are counted by. */
+static bool completes(char type)
+{
+	return strchr("123TnCIs", type) != NULL;
 }
 
 struct answer_scan {
@@ -179,7 +280,7 @@ struct answer_scan {
 
 static bool wants_whole(char type)
 {
-	return type == 'Z' || type == 'E' || type == 'S';
+	return strchr("ZESC", type) != NULL;
 }
 
 static bool is_fatal(const uint8_t *body, size_t size)
@@ -188,63 +289,116 @@ static bool is_fatal(const uint8_t *body, size_t size)
 	return severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
 }
 
-/* One message for us. False: our settings were refused, and the client has been told. */
-static bool swallow(struct exchange *x, const struct frame *f, const uint8_t *at)
-{
-	if (f->type == 'Z')
-		x->swallow--;
-	if (f->type != 'E')
-		return true;
-	const char *message = message_error_field(at + WIRE_HEADER, f->size - WIRE_HEADER, 'M');
-	const char *code = message_error_field(at + WIRE_HEADER, f->size - WIRE_HEADER, 'C');
-	if (is_fatal(at + WIRE_HEADER, f->size - WIRE_HEADER)) {
-		relay_lost(x); /* the server goes, our settings are not to blame */
-		return false;
-	}
-	char text[200], state[6];
-	snprintf(text, sizeof text, "%s", message ? message : "a startup setting was refused");
-	snprintf(state, sizeof state, "%s", code ? code : "22023");
-	x->server->settings_size = 0; /* it holds none of them */
-	client_close(x->client, state, text, NULL);
-	return false;
-}
-
-/* One message for the client. False: nothing of the exchange may be touched any more. */
-static bool note_message(struct exchange *x, const struct frame *f, const uint8_t *at)
-{
-	const uint8_t *body = at + WIRE_HEADER;
-	size_t size = f->size - WIRE_HEADER;
-	if (!x->decided && decides(f->type)) {
-		if (f->type == 'E' && relay_repair(x, body, size))
-			return false;
-		x->decided = true;
-	}
-	switch (f->type) {
-	case 'Z':
-		finish_answer(x, (char)*body);
-		break;
-	case 'G':
-		begin_copy_in(x);
-		break;
-	case 'E':
-		x->copy_in = false;
-		x->fatal = is_fatal(body, size);
-		break;
-	case 'S':
-		note_parameter(x->client, body, size);
-		break;
-	default:
-		break;
-	}
-	return true;
-}
-
 static bool forward_range(struct exchange *x, struct answer_scan *s)
 {
 	size_t size = s->at - s->from;
 	const uint8_t *from = s->bytes + s->from;
 	s->from = s->at;
-	return size == 0 || client_send(x->client, from, size);
+	return size == 0 || emit(x, from, size);
+}
+
+/* What becomes of one message. */
+enum fate {
+	FATE_PASS, /* it is the client's */
+	FATE_DROP,
+	FATE_GONE, /* nothing of the exchange may be touched any more */
+};
+
+/* The client is told in the words that it would have had from PostgreSQL. */
+static enum fate say_error(struct exchange *x, const char *name)
+{
+	char message[256];
+	struct buffer error = {0};
+	snprintf(message, sizeof message, "prepared statement \"%s\" already exists", name);
+	enum status status = message_error(&error, "ERROR", "42P05", message, NULL);
+	bool there = status == ST_OK && emit(x, buffer_data(&error), buffer_size(&error));
+	buffer_free(&error);
+	if (status != ST_OK)
+		client_drop(x->client);
+	return there ? FATE_DROP : FATE_GONE;
+}
+
+static enum fate take_error(struct exchange *x, struct answer_scan *s, const uint8_t *body,
+                            size_t size)
+{
+	struct edit *e = due(x);
+	enum fate fate = FATE_PASS;
+	x->copy_in = false;
+	x->fatal = is_fatal(body, size);
+	x->failed_open = x->open && x->outstanding == 0;
+	if (e && e->action == EDIT_ERROR)
+		fate = forward_range(x, s) ? say_error(x, e->name) : FATE_GONE;
+	if (fate != FATE_GONE)
+		rewrite_undo_batch(x);
+	return fate;
+}
+
+/* A completion: the client's, or ours where an edit says so. */
+static enum fate take_completion(struct exchange *x, struct answer_scan *s, char type)
+{
+	struct edit *e = due(x);
+	bool ours = e && e->action == EDIT_SWALLOW && strchr("123", type);
+	if (ours || (e && e->action == EDIT_CONFIRM))
+		edits_pop_front(&x->edits);
+	if (ours)
+		return forward_range(x, s) ? FATE_DROP : FATE_GONE;
+	x->completions++;
+	return FATE_PASS;
+}
+
+/* One message to a client's batch. */
+static enum fate note_message(struct exchange *x, struct answer_scan *s, const struct frame *f)
+{
+	const uint8_t *body = s->bytes + s->at + WIRE_HEADER;
+	size_t size = f->size - WIRE_HEADER;
+	if (is_injected(due(x)) && (!forward_range(x, s) || !relay_say_due(x)))
+		return FATE_GONE;
+	if (!x->decided && decides(f->type)) {
+		switch (f->type == 'E' ? relay_repair(x, body, size) : REPAIRED_NOT) {
+		case REPAIRED_HERE:
+			s->from = s->at;
+			return FATE_DROP;
+		case REPAIRED_ELSEWHERE:
+			return FATE_GONE;
+		case REPAIRED_NOT:
+			break;
+		}
+		decide(x);
+	}
+	switch (f->type) {
+	case 'Z':
+		finish_answer(x, (char)*body);
+		return FATE_PASS;
+	case 'G':
+		begin_copy_in(x);
+		return FATE_PASS;
+	case 'E':
+		return take_error(x, s, body, size);
+	case 'S':
+		return note_parameter(x, body, size) == ST_OK ? FATE_PASS : FATE_GONE;
+	case 'C':
+		if (*body == 'D')
+			note_command(x, body, size);
+		return take_completion(x, s, 'C');
+	default:
+		return completes(f->type) ? take_completion(x, s, f->type) : FATE_PASS;
+	}
+}
+
+/* One message to a query of ours. */
+static enum fate note_errand(struct exchange *x, struct answer_scan *s, const struct frame *f)
+{
+	if (!forward_range(x, s))
+		return FATE_GONE;
+	if (errand_shows(x, f->type))
+		return FATE_PASS;
+	return errand_answer(x, f, s->bytes + s->at + WIRE_HEADER) ? FATE_DROP : FATE_GONE;
+}
+
+/* Rows are most of what comes, and nothing about them is to be noted. */
+static bool is_plain_row(const struct exchange *x, char type)
+{
+	return (type == 'D' || type == 'd') && x->decided && !x->errand_count;
 }
 
 /* Looks at one message, or at what is there of it. ST_AGAIN: more bytes are needed first.
@@ -252,27 +406,28 @@ static bool forward_range(struct exchange *x, struct answer_scan *s)
 static enum status scan_answer(struct exchange *x, struct answer_scan *s)
 {
 	struct frame f;
-	const uint8_t *at = s->bytes + s->at;
 	size_t left = s->size - s->at;
-	enum status status = wire_frame(at, left, &f);
+	enum status status = wire_frame(s->bytes + s->at, left, &f);
 	if (status == ST_AGAIN)
 		return ST_AGAIN;
 	if (status != ST_OK || (f.type == 'Z' && f.size != WIRE_HEADER + 1)) {
 		relay_lost(x);
 		return ST_CLOSED;
 	}
-	bool ours = x->swallow > 0;
-	if (f.size > left && (wants_whole(f.type) || (!ours && !x->decided && !decides(f.type))))
-		return ST_AGAIN;
-	if (ours ? !swallow(x, &f, at) : !note_message(x, &f, at))
-		return ST_CLOSED;
 	size_t there = f.size < left ? f.size : left;
-	if (ours && !forward_range(x, s))
-		return ST_CLOSED;
+	enum fate fate = FATE_PASS;
+	if (!is_plain_row(x, f.type)) {
+		bool ours = x->errand_count > 0;
+		if (f.size > left && (ours || wants_whole(f.type)))
+			return ST_AGAIN;
+		fate = ours ? note_errand(x, s, &f) : note_message(x, s, &f);
+		if (fate == FATE_GONE)
+			return ST_CLOSED;
+	}
 	s->at += there;
 	x->rest = f.size - there;
-	x->drop_rest = ours && x->rest;
-	if (ours)
+	x->drop_rest = fate == FATE_DROP && x->rest;
+	if (fate == FATE_DROP)
 		s->from = s->at;
 	return ST_OK;
 }
@@ -290,8 +445,13 @@ static void pass_rest(struct exchange *x, struct answer_scan *s)
 /* The exchange can end here: nothing is awaited, and nothing ties the client to its server. */
 static bool quiet(const struct exchange *x)
 {
-	return !x->outstanding && !x->swallow && !x->open && !x->passing && x->status == 'I' &&
+	return !x->outstanding && !x->errand_count && !x->open && !x->passing && x->status == 'I' &&
 	       !x->client->pins && !x->rest && !buffer_size(&x->pending);
+}
+
+static bool owes_nothing(const struct exchange *x)
+{
+	return !x->effects && !x->discarded && !buffer_size(&x->touched);
 }
 
 /* ST_OK: all that could be was forwarded; what is left is to be kept. */
@@ -308,17 +468,43 @@ static enum status scan_answers(struct exchange *x, struct answer_scan *s)
 		if (status == ST_AGAIN)
 			break;
 		/* What follows the last answer is the server's farewell, and not the client's. */
-		x->surplus = x->decided && s->at < s->size && !x->rest && quiet(x);
+		x->surplus =
+		        x->decided && s->at < s->size && !x->rest && quiet(x) && owes_nothing(x);
 		if (x->surplus)
 			s->size = s->at;
 	}
-	if (!x->decided && !x->swallow && s->size - s->from < RELAY_UNDECIDED) {
-		s->at = s->from; /* looked at again when more is there */
-		return ST_OK;
+	if (!forward_range(x, s) || !relay_say_due(x))
+		return ST_CLOSED;
+	if (buffer_size(&x->held) >= RELAY_UNDECIDED)
+		decide(x);
+	if (x->decided && buffer_size(&x->held))
+		return release(x) ? ST_OK : ST_CLOSED;
+	return ST_OK;
+}
+
+bool relay_settle(struct exchange *x)
+{
+	struct client *c = x->client;
+	enum status status = ST_OK;
+	if (x->outstanding || x->errand_count || x->open || c->pins & RELAY_PIN_SESSION)
+		return false;
+	if (x->discarded)
+		status = errand_renew(x);
+	else if (!owes_nothing(x))
+		status = errand_after_batch(x);
+	if (status != ST_OK) {
+		client_close(c, "53200", "out of memory", NULL);
+		return true;
 	}
-	if (!x->swallow)
-		x->decided = true;
-	return forward_range(x, s) ? ST_OK : ST_CLOSED;
+	if (c->config->mode == POOL_STATEMENT && x->status != 'I') {
+		client_close(c, "0A000",
+		             "transaction blocks are not allowed in pool mode \"statement\"", NULL);
+		return true;
+	}
+	if (!quiet(x))
+		return false;
+	detach(x);
+	return true;
 }
 
 /* Bytes from the server, which may have been read behind what was kept of earlier ones. */
@@ -326,7 +512,7 @@ static void take_answers(struct exchange *x, const uint8_t *bytes, size_t size)
 {
 	struct client *c = x->client;
 	struct server *server = x->server;
-	unsigned awaited = x->outstanding;
+	unsigned awaited = x->outstanding, errands = x->errand_count;
 	struct buffer kept = x->pending;
 	x->pending = (struct buffer){0};
 	struct answer_scan s = {.bytes = bytes, .size = size};
@@ -348,9 +534,10 @@ static void take_answers(struct exchange *x, const uint8_t *bytes, size_t size)
 		return;
 	if (buffer_size(&c->out))
 		ev_io_stop(c->worker->context.loop, &server->reader); /* until relay_drained() */
-	if (x->outstanding < awaited && quiet(x))
-		detach(x);
-	else if (x->outstanding < awaited || x->copy_in)
+	bool answered = x->outstanding < awaited || x->errand_count < errands;
+	if (answered && relay_settle(x))
+		return;
+	if (answered || x->copy_in)
 		client_resume(c);
 }
 

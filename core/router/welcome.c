@@ -3,7 +3,7 @@
 #include "router/welcome.h"
 
 #include "router/client.h"
-#include "router/relay.h"
+#include "router/errand.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 
@@ -16,7 +16,8 @@
 
 struct welcome {
 	UT_hash_handle hh;
-	struct buffer parameters; /* ParameterStatus messages */
+	struct buffer parameters;  /* ParameterStatus messages */
+	struct settings *settings; /* part of the key */
 	size_t key_size;
 	uint8_t key[];
 };
@@ -39,11 +40,11 @@ static const char *const reported[] = {"server_version",
 
 static bool make_key(const struct client *c, struct buffer *key)
 {
-	const void *home = c->home;
+	const void *home = c->home, *settings = c->startup;
 	return buffer_append(key, &home, sizeof(const void *)) == ST_OK &&
 	       buffer_append(key, c->user, strlen(c->user) + 1) == ST_OK &&
 	       buffer_append(key, c->database, strlen(c->database) + 1) == ST_OK &&
-	       buffer_append(key, c->settings.block, c->settings.size) == ST_OK;
+	       buffer_append(key, &settings, sizeof(const void *)) == ST_OK;
 }
 
 static struct welcome *find(struct client *c)
@@ -62,6 +63,7 @@ void welcome_free_all(struct worker *w)
 	HASH_ITER (hh, w->welcomes, each, next) {
 		HASH_DEL(w->welcomes, each); /* NOLINT(clang-analyzer-unix.Malloc): uthash */
 		buffer_free(&each->parameters);
+		settings_unref(each->settings);
 		free(each);
 	}
 }
@@ -79,6 +81,7 @@ static void remember(struct client *c, struct buffer *parameters)
 		made->key_size = buffer_size(&key);
 		memcpy(made->key, buffer_data(&key), made->key_size);
 		made->parameters = *parameters;
+		made->settings = settings_ref(c->startup);
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): uthash */
 		HASH_ADD_KEYPTR(hh, c->worker->welcomes, made->key, made->key_size, made);
 	} else {
@@ -204,7 +207,7 @@ static void refuse(struct exchange *x, const uint8_t *body, size_t size)
 	client_close(x->client, code, message, NULL);
 }
 
-/* The answers to the settings and to `ask`: collected until the second ReadyForQuery. */
+/* The answers to the settings, where they differ, and to `ask`: collected until the last one. */
 static void read_answers(struct exchange *x)
 {
 	struct buffer parameters = {0};
@@ -221,8 +224,8 @@ static void read_answers(struct exchange *x)
 		}
 		if (f.type == 'D' && status == ST_OK)
 			status = read_row(at + WIRE_HEADER, at + f.size, &parameters);
-		if (f.type == 'Z' && ++ready == 2) {
-			x->swallow = 0;
+		if (f.type == 'Z' && ++ready == 1 + x->errand_count) {
+			x->errand_count = 0;
 			finish(x, status, &parameters);
 			return;
 		}
@@ -262,7 +265,6 @@ static void ask(struct exchange *x)
 	if (message_query(&query, sql, used) == ST_OK)
 		relay_to_server(x, buffer_data(&query), buffer_size(&query));
 	buffer_free(&query);
-	x->swallow++;
 }
 
 static void on_dispatched(struct dispatch *dispatch, struct server *server, enum status status,
@@ -275,14 +277,16 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 		return;
 	}
 	x->server = server;
-	if (c->settings.size == 0 && server->settings_size == 0) {
+	x->session = session_of(server, &c->worker->settings);
+	status = x->session ? errand_apply_settings(x) : ST_ENOMEM;
+	if (status != ST_OK || (c->startup->size == 0 && x->errand_count == 0)) {
 		struct buffer parameters = {0};
-		status = welcome_read_start(server, &parameters);
+		if (status == ST_OK)
+			status = welcome_read_start(server, &parameters);
 		finish(x, status, &parameters);
 		return;
 	}
 	server_hold(server, on_settings_answer, x);
-	relay_apply_settings(x, true);
 	ask(x);
 }
 
@@ -298,9 +302,11 @@ void welcome_client(struct client *c)
 		client_close(c, "53200", "out of memory", NULL);
 		return;
 	}
+	struct cluster *cluster = c->home->cluster;
+	/* A standby refuses whoever is serializable by default. */
 	const struct dispatch_request request = {
-	        .cluster = c->home->cluster,
-	        .route = c->home->cluster->default_read,
+	        .cluster = cluster,
+	        .route = c->startup->serializable ? cluster->default_write : cluster->default_read,
 	        .user = c->user,
 	        .database = c->database,
 	        .last_write = c->last_write,

@@ -9,6 +9,7 @@
 #include "router/listener.h"
 #include "router/relay.h"
 #include "router/replication.h"
+#include "router/wash.h"
 #include "router/welcome.h"
 
 #include <signal.h>
@@ -74,6 +75,8 @@ static bool init_parts(struct worker *w)
 	random_secret(&w->context.random, sizeof w->context.random);
 	w->context.resolver = resolver_new(w->context.loop);
 	w->classifier = classifier_new(CLASSIFIER_ENTRIES);
+	w->statements.classifier = w->classifier;
+	random_secret(w->statements.secret, sizeof w->statements.secret);
 	w->bytes = malloc(WORKER_BUFFER);
 	ev_prepare_init(&w->burial, on_burial);
 	ev_prepare_start(w->context.loop, &w->burial);
@@ -92,6 +95,7 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
 	list_init(&w->gone);
 	list_init(&w->spare);
 	list_init(&w->cancels);
+	list_init(&w->washing);
 	if (!init_parts(w)) {
 		snprintf(error, error_size, "out of memory");
 		return false;
@@ -126,11 +130,12 @@ void worker_free(struct worker *w)
 	replication_stop(w);
 	on_burial(w->context.loop, &w->burial, 0);
 	cancel_stop(w);
-	LIST_EACH (&w->spare, link)
-		free(LIST_ENTRY(link, struct exchange, link));
+	wash_stop(w);
+	exchange_free_spare(w);
 	cancel_keys_free(&w->keys);
 	welcome_free_all(w);
 	script_free(w->script);
+	buffer_free(&w->touched);
 	classifier_free(w->classifier);
 	resolver_free(w->context.resolver);
 	free(w->bytes);

@@ -4,9 +4,12 @@
 #ifndef MOONGATE_ROUTER_WORKER_H
 #define MOONGATE_ROUTER_WORKER_H
 
+#include "base/buffer.h"
 #include "base/list.h"
 #include "cluster/context.h"
 #include "router/cancel_key.h"
+#include "router/settings.h"
+#include "router/statement.h"
 #include "script/script.h"
 #include "sql/classifier.h"
 
@@ -32,7 +35,12 @@ struct worker {
 	struct cancel_keys keys;  /* who holds which cancel key */
 	struct welcome *welcomes; /* uthash: what clients like one are greeted with */
 	struct list spare;        /* exchanges to use again */
-	struct list cancels;      /* cancel requests under way */
+	struct list washing;      /* servers that are being cleaned */
+	struct settings_table settings;
+	struct statement_table statements;
+	uint64_t catalog_epoch; /* grows with every statement that changes a catalog */
+	struct buffer touched;  /* for the batch that is being read: see batch.h */
+	struct list cancels;    /* cancel requests under way */
 	unsigned cancel_count, client_count;
 	ev_async cancel_done;
 	ev_signal terminate, interrupt;

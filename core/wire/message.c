@@ -114,6 +114,47 @@ enum status message_query(struct buffer *b, const char *sql, size_t size)
 	return append(b, 'Q', parts, 2);
 }
 
+enum status message_bare(struct buffer *b, char type)
+{
+	return append(b, type, NULL, 0);
+}
+
+enum status message_command(struct buffer *b, const char *tag)
+{
+	const struct part part = text(tag);
+	return append(b, 'C', &part, 1);
+}
+
+enum status message_no_parameters(struct buffer *b)
+{
+	return append(b, 't', &(struct part){"\0", 2}, 1);
+}
+
+enum status message_begin(struct buffer *b, char type, size_t size)
+{
+	uint8_t head[5] = {(uint8_t)type};
+	put_u32(head + 1, (uint32_t)(4 + size));
+	return buffer_append(b, head, sizeof head);
+}
+
+enum status message_parse(struct buffer *b, const char *name, const void *body, size_t size)
+{
+	const struct part parts[] = {text(name), {body, size}};
+	return append(b, 'P', parts, 2);
+}
+
+enum status message_bind(struct buffer *b, const char *portal, const char *statement)
+{
+	const struct part parts[] = {text(portal), text(statement), {"\0\0\0\0\0", 6}};
+	return append(b, 'B', parts, 3);
+}
+
+enum status message_close_statement(struct buffer *b, const char *name)
+{
+	const struct part parts[] = {{"S", 1}, text(name)};
+	return append(b, 'C', parts, 2);
+}
+
 const char *message_error_field(const uint8_t *body, size_t size, char field)
 {
 	const uint8_t *end = body + size;

@@ -25,8 +25,30 @@ enum status message_error(struct buffer *b, const char *severity, const char *sq
  * tell. */
 enum status message_negotiate(struct buffer *b, const struct startup *startup) MUST_CHECK;
 
+/* A message without a body: ParseComplete '1', BindComplete '2', CloseComplete '3', NoData 'n' ...
+ */
+enum status message_bare(struct buffer *b, char type) MUST_CHECK;
+
+/* CommandComplete. */
+enum status message_command(struct buffer *b, const char *tag) MUST_CHECK;
+
+/* ParameterDescription of a statement without parameters. */
+enum status message_no_parameters(struct buffer *b) MUST_CHECK;
+
+/* A header; `size` bytes of body are to follow. */
+enum status message_begin(struct buffer *b, char type, size_t size) MUST_CHECK;
+
 /* A simple query. */
 enum status message_query(struct buffer *b, const char *sql, size_t size) MUST_CHECK;
+
+/* Parse; `body` is what follows the name: text, parameter types. */
+enum status message_parse(struct buffer *b, const char *name, const void *body,
+                          size_t size) MUST_CHECK;
+
+/* Bind without parameters and formats. */
+enum status message_bind(struct buffer *b, const char *portal, const char *statement) MUST_CHECK;
+
+enum status message_close_statement(struct buffer *b, const char *name) MUST_CHECK;
 
 /* A field of an ErrorResponse's body (55.8): its NUL-terminated value, or NULL. */
 const char *message_error_field(const uint8_t *body, size_t size, char field);

@@ -76,9 +76,6 @@ describe("a session", function()
       always(open(), "select current_setting('enable_seqscan')", "on")
     end)
 
-    -- RESET on a server that had its settings by SET returns to the server's own.
-    pending("and RESET returns to them")
-
     it("and is refused with those that do not exist, as by PostgreSQL", function()
       for _, params in ipairs {
         { user = "postgres", no_such_setting = "1" },
@@ -195,9 +192,6 @@ describe("a session", function()
       assert.equal("t", one:value("select pg_advisory_unlock(42)"))
       assert.equal("t", other:value("select pg_try_advisory_lock(42)"))
     end)
-
-    -- Every nextval() would have to pin its client.
-    pending("currval()")
   end)
 
   it("hears notifications while it is idle", function()

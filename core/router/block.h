@@ -1,0 +1,47 @@
+/* block.h - transaction blocks as far as the router itself answers for them.
+ *
+ *   NONE    whatever block there is, a server has it
+ *   LAZY    BEGIN was answered, and SET TRANSACTION perhaps; nothing has been sent yet. The first
+ * real statement chooses the server, knowing the block's access mode and isolation level FAILED  no
+ * server could be had for it: everything is refused until its end, as PostgreSQL does */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_ROUTER_BLOCK_H
+#define MOONGATE_ROUTER_BLOCK_H
+
+#include "base/buffer.h"
+#include "router/batch.h"
+
+struct client;
+
+enum block_state { BLOCK_NONE, BLOCK_LAZY, BLOCK_FAILED };
+
+struct block {
+	enum block_state state;
+	unsigned effects;    /* EFFECT_READ_ONLY and the like, of what began it */
+	struct buffer begin; /* the SQL to send: BEGIN ...; SET TRANSACTION ... */
+};
+
+enum answered {
+	ANSWERED,     /* nothing is to be sent */
+	NOT_ANSWERED, /* a server has to see it */
+	UNANSWERABLE, /* out of memory */
+};
+
+/* Answers a batch that needs no server, into client->out; nothing is attached, and nothing awaited.
+ */
+enum answered block_answer(struct client *c, const struct batch *b, const uint8_t *bytes);
+
+/* Answers DEALLOCATE, as a simple Query, of a name that the router keeps; `status` is that of the
+ * block. False: it is no such thing. */
+bool block_deallocate(struct client *c, const struct batch *b, char status);
+
+/* No server could be had for a block that was begun here. */
+void block_fail(struct client *c);
+
+/* What ReadyForQuery says while no server is attached. */
+char block_status(const struct client *c);
+
+/* Its statements have gone to a server. */
+void block_hand_over(struct client *c, struct buffer *begin);
+
+#endif

@@ -1,0 +1,75 @@
+/* exchange.c - an exchange's beginning and end, and the ring of awaited answers. */
+/* SPDX-License-Identifier: MIT */
+#include "router/relay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct exchange *exchange_new(struct client *c)
+{
+	struct worker *w = c->worker;
+	struct exchange *x;
+	if (list_empty(&w->spare)) {
+		x = calloc(1, sizeof *x);
+		if (!x)
+			return NULL;
+	} else {
+		x = LIST_ENTRY(w->spare.next, struct exchange, link);
+		list_remove(&x->link);
+	}
+	struct edits edits = x->edits; /* keeps its room */
+	memset(x, 0, offsetof(struct exchange, replay_bytes));
+	x->edits = edits;
+	list_init(&x->link);
+	x->client = c;
+	x->status = 'I';
+	c->exchange = x;
+	return x;
+}
+
+void exchange_free(struct exchange *x)
+{
+	dispatch_cancel(&x->dispatch);
+	edits_clear(&x->edits);
+	statement_unref(x->replay_statement);
+	buffer_free(&x->begin);
+	buffer_free(&x->touched);
+	buffer_free(&x->reset);
+	buffer_free(&x->to_server);
+	buffer_free(&x->pending);
+	buffer_free(&x->held);
+	x->client->exchange = NULL;
+	list_push_front(&x->client->worker->spare, &x->link);
+}
+
+void exchange_push(struct exchange *x, uint8_t flags)
+{
+	x->flags[(x->first + x->outstanding++) % RELAY_PIPELINE] = flags | x->open_flags;
+	x->open_flags = 0;
+	x->pushed++;
+	x->sent = 0;
+	x->failed_open = false;
+}
+
+bool exchange_uncertain(const struct exchange *x)
+{
+	for (unsigned i = 0; i < x->outstanding; i++)
+		if (x->flags[(x->first + i) % RELAY_PIPELINE] & BATCH_UNCERTAIN)
+			return true;
+	return false;
+}
+
+bool relay_busy(const struct client *c)
+{
+	const struct exchange *x = c->exchange;
+	return x && (x->outstanding || x->errand_count || !x->server);
+}
+
+void exchange_free_spare(struct worker *w)
+{
+	LIST_EACH (&w->spare, link) {
+		struct exchange *x = LIST_ENTRY(link, struct exchange, link);
+		edits_free(&x->edits);
+		free(x);
+	}
+}
