@@ -7,8 +7,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/relay.h"
 
-#include "base/clock.h"
 #include "router/errand.h"
+#include "router/judge.h"
 #include "router/rewrite.h"
 #include "router/wash.h"
 #include "wire/frame.h"
@@ -59,71 +59,6 @@ static void refuse_batch(struct client *c, const struct batch *b, const char *sq
 		client_drop(c);
 	else
 		client_flush(c);
-}
-
-/* A block that only reads may run on a replica, whatever the statements in it are called. */
-static bool reads_only(const struct client *c, const struct facts *facts)
-{
-	unsigned effects = c->block.effects;
-	bool read_only = effects & EFFECT_READ_ONLY ||
-	                 (c->settings->read_only && !(effects & EFFECT_READ_WRITE));
-	if (!read_only || effects & EFFECT_SERIALIZABLE)
-		return false;
-	return facts->intent == INTENT_READ || facts->kind == SQL_SET || facts->kind == SQL_DECLARE;
-}
-
-static const struct facts *facts_of(const struct client *c, const struct batch *b)
-{
-	static const struct facts none = {.intent = INTENT_READ, .kind = SQL_EMPTY};
-	if (b->facts)
-		return b->facts;
-	if (b->statement)
-		return statement_facts(b->statement);
-	if (b->sql)
-		return classifier_facts(c->worker->classifier, b->sql, b->sql_size,
-		                        c->standard_strings);
-	return &none;
-}
-
-/* What leaves state behind, or may not end where it began, goes to the primary. */
-static bool belongs_to_primary(const struct client *c, const struct batch *b)
-{
-	return c->pins || b->pins || c->settings->serializable ||
-	       (b->end == BATCH_NO_ANSWER && b->executes);
-}
-
-/* The policy's word. */
-static struct verdict decide(struct client *c, const struct batch *b)
-{
-	const struct script_cluster *home = c->home;
-	const struct facts *facts = facts_of(c, b);
-	struct facts judged = *facts;
-	bool in_block = c->block.state == BLOCK_LAZY;
-	if (in_block)
-		judged.intent = reads_only(c, facts) ? INTENT_READ : INTENT_WRITE;
-	else if (b->intent == INTENT_WRITE || c->pins & RELAY_PIN_SESSION)
-		judged.intent = INTENT_WRITE;
-	const struct query query = {
-	        .facts = &judged,
-	        .sql = b->sql ? b->sql : "",
-	        .sql_size = b->sql_size,
-	        .standard_strings = c->standard_strings,
-	        .in_transaction = in_block,
-	        .parameters = b->parameters,
-	        .session = &c->session,
-	};
-	struct verdict v = policy_route(home->policy, &query);
-	if (v.kind != VERDICT_REJECT && !(c->pins & RELAY_PIN_SESSION) && belongs_to_primary(c, b))
-		v = (struct verdict){.kind = VERDICT_ROUTE, .route = home->cluster->default_write};
-	return v;
-}
-
-static bool agrees(const struct client *c, const struct verdict *v, const struct endpoint *e)
-{
-	const struct demand demand = {.now = clock_now(), .last_write = c->last_write};
-	if (v->kind == VERDICT_ENDPOINT)
-		return v->endpoint == e;
-	return v->kind == VERDICT_ROUTE && route_accepts(v->route, e, &demand);
 }
 
 /* Remembers a batch that stands alone, as long as it may be run again. */
@@ -234,7 +169,7 @@ static bool bound(const struct client *c, const struct exchange *x)
 /* Nothing is attached: asks the policy and looks for a server. ST_AGAIN: not there yet. */
 static enum status choose(struct client *c, const struct batch *b)
 {
-	struct verdict v = decide(c, b);
+	struct verdict v = judge_batch(c, b);
 	if (v.kind == VERDICT_REJECT) {
 		refuse_batch(c, b, v.sqlstate, v.message);
 		return ST_ECLIENT;
@@ -282,8 +217,8 @@ static enum status may_go(struct client *c, const struct batch *b)
 		return ST_AGAIN;
 	if (!x->outstanding)
 		return ST_OK;
-	struct verdict v = decide(c, b);
-	return agrees(c, &v, x->server->endpoint) ? ST_OK : ST_AGAIN;
+	struct verdict v = judge_batch(c, b);
+	return judge_agrees(c, &v, x->server->endpoint) ? ST_OK : ST_AGAIN;
 }
 
 /* A batch that PostgreSQL would take, and the pool mode does not. */

@@ -132,10 +132,16 @@ void exchange_push(struct exchange *x, uint8_t flags);
 /* Whether an awaited answer may begin or end a block. */
 bool exchange_uncertain(const struct exchange *x);
 
-/* The server's side, relay_server.c. */
+/* attach.c */
 void relay_attach(struct exchange *x);
 bool relay_to_server(struct exchange *x, const uint8_t *bytes, size_t size);
 void relay_choose(struct exchange *x, struct route *route, struct endpoint *endpoint);
+
+/* Ends the exchange at a quiet point, then lets the client go on. */
+void relay_detach(struct exchange *x);
+
+/* The server's side, relay_server.c. */
+void relay_on_server_event(struct server *server, int events);
 
 /* Sends what waits to be said in the router's own words. False: the client is gone. */
 bool relay_say_due(struct exchange *x);

@@ -226,7 +226,8 @@ describe("a block", function()
       client:query("commit")
     end
     for _, node in ipairs(pg.replicas) do
-      node:psql "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+      node:psql [[select pg_terminate_backend(pid) from pg_stat_activity
+        where backend_type = 'client backend' and pid <> pg_backend_pid()]]
     end
     for _ = 1, 6 do
       client:query("begin read only")

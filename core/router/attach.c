@@ -1,0 +1,107 @@
+/* attach.c - how an exchange comes by a server, writes to it, and gives it back. */
+/* SPDX-License-Identifier: MIT */
+#include "router/cancel.h"
+#include "router/errand.h"
+#include "router/relay.h"
+
+#include <stdio.h>
+
+void relay_give_back(struct worker *w, struct server *server, bool reusable)
+{
+	(void)w;
+	server_want_write(server, false);
+	if (!cancel_keeps(server, reusable))
+		pool_release(server, reusable);
+}
+
+/* Ends the exchange at a quiet point, then lets the client go on. */
+void relay_detach(struct exchange *x)
+{
+	struct client *c = x->client;
+	struct server *server = x->server;
+	bool going = x->surplus;
+	exchange_free(x);
+	if (going)
+		endpoint_suspect(server->endpoint);
+	relay_give_back(c->worker, server, !going);
+	if (c->state == CLIENT_READY &&
+	    (buffer_size(&c->in) || c->eof || !ev_is_active(&c->reader)))
+		client_resume(c);
+}
+
+bool relay_to_server(struct exchange *x, const uint8_t *bytes, size_t size)
+{
+	size_t sent = 0;
+	enum status status = ST_OK;
+	if (buffer_size(&x->to_server) == 0)
+		status = stream_write(&x->server->stream, bytes, size, &sent);
+	if (status == ST_OK || status == ST_AGAIN) {
+		if (sent == size)
+			return true;
+		status = buffer_append(&x->to_server, bytes + sent, size - sent);
+		server_want_write(x->server, true);
+		if (status == ST_OK)
+			return true;
+	}
+	/* Its end will be read, perhaps behind a last message that says why. */
+	server_want_write(x->server, false);
+	return false;
+}
+
+void relay_attach(struct exchange *x)
+{
+	struct client *c = x->client;
+	enum status status = ST_ENOMEM;
+	server_hold(x->server, relay_on_server_event, x);
+	x->session = session_of(x->server, &c->worker->settings);
+	if (x->session) {
+		x->session->unnamed = NULL;
+		status = errand_apply_settings(x);
+	}
+	if (status == ST_OK && c->block.state == BLOCK_LAZY)
+		block_hand_over(c, &x->begin);
+	if (status == ST_OK && buffer_size(&x->begin))
+		status = errand_begin(x);
+	if (status != ST_OK)
+		client_close(c, "53200", "out of memory", NULL);
+}
+
+static void on_dispatched(struct dispatch *dispatch, struct server *server, enum status status,
+                          const char *sqlstate, const char *reason)
+{
+	struct exchange *x = LIST_ENTRY(dispatch, struct exchange, dispatch);
+	struct client *c = x->client;
+	if (status == ST_OK) {
+		x->server = server;
+		x->chosen = true;
+		relay_attach(x);
+		if (c->exchange != x)
+			return;
+	} else {
+		snprintf(x->sqlstate, sizeof x->sqlstate, "%s", sqlstate);
+		snprintf(x->message, sizeof x->message, "%s", reason ? reason : "");
+	}
+	if (x->replaying)
+		relay_replay(x);
+	else if (!x->choosing_now)
+		client_resume(c);
+}
+
+void relay_choose(struct exchange *x, struct route *route, struct endpoint *endpoint)
+{
+	struct client *c = x->client;
+	const struct dispatch_request request = {
+	        .cluster = c->home->cluster,
+	        .route = route,
+	        .endpoint = endpoint,
+	        .user = c->user,
+	        .database = c->database,
+	        .last_write = c->last_write,
+	        .excluded = x->excluded,
+	};
+	x->route = route;
+	x->choosing_now = true;
+	dispatch_start(&x->dispatch, &request, on_dispatched);
+	if (c->exchange == x)
+		x->choosing_now = false;
+}

@@ -1,0 +1,70 @@
+/* judge.c - see judge.h. */
+/* SPDX-License-Identifier: MIT */
+#include "router/judge.h"
+
+#include "base/clock.h"
+#include "router/relay.h"
+
+/* A block that only reads may run on a replica, whatever the statements in it are called. */
+static bool reads_only(const struct client *c, const struct facts *facts)
+{
+	unsigned effects = c->block.effects;
+	bool read_only = effects & EFFECT_READ_ONLY ||
+	                 (c->settings->read_only && !(effects & EFFECT_READ_WRITE));
+	if (!read_only || effects & EFFECT_SERIALIZABLE)
+		return false;
+	return facts->intent == INTENT_READ || facts->kind == SQL_SET || facts->kind == SQL_DECLARE;
+}
+
+static const struct facts *facts_of(const struct client *c, const struct batch *b)
+{
+	static const struct facts none = {.intent = INTENT_READ, .kind = SQL_EMPTY};
+	if (b->facts)
+		return b->facts;
+	if (b->statement)
+		return statement_facts(b->statement);
+	if (b->sql)
+		return classifier_facts(c->worker->classifier, b->sql, b->sql_size,
+		                        c->standard_strings);
+	return &none;
+}
+
+/* What leaves state behind, or may not end where it began, goes to the primary. */
+static bool belongs_to_primary(const struct client *c, const struct batch *b)
+{
+	return c->pins || b->pins || c->settings->serializable ||
+	       (b->end == BATCH_NO_ANSWER && b->executes);
+}
+
+struct verdict judge_batch(struct client *c, const struct batch *b)
+{
+	const struct script_cluster *home = c->home;
+	const struct facts *facts = facts_of(c, b);
+	struct facts judged = *facts;
+	bool in_block = c->block.state == BLOCK_LAZY;
+	if (in_block)
+		judged.intent = reads_only(c, facts) ? INTENT_READ : INTENT_WRITE;
+	else if (b->intent == INTENT_WRITE || c->pins & RELAY_PIN_SESSION)
+		judged.intent = INTENT_WRITE;
+	const struct query query = {
+	        .facts = &judged,
+	        .sql = b->sql ? b->sql : "",
+	        .sql_size = b->sql_size,
+	        .standard_strings = c->standard_strings,
+	        .in_transaction = in_block,
+	        .parameters = b->parameters,
+	        .session = &c->session,
+	};
+	struct verdict v = policy_route(home->policy, &query);
+	if (v.kind != VERDICT_REJECT && !(c->pins & RELAY_PIN_SESSION) && belongs_to_primary(c, b))
+		v = (struct verdict){.kind = VERDICT_ROUTE, .route = home->cluster->default_write};
+	return v;
+}
+
+bool judge_agrees(const struct client *c, const struct verdict *v, const struct endpoint *e)
+{
+	const struct demand demand = {.now = clock_now(), .last_write = c->last_write};
+	if (v->kind == VERDICT_ENDPOINT)
+		return v->endpoint == e;
+	return v->kind == VERDICT_ROUTE && route_accepts(v->route, e, &demand);
+}
