@@ -17,7 +17,8 @@ struct context {
 	struct ev_loop *loop;
 	struct log log;
 	struct resolver *resolver;
-	uint64_t random; /* state of random.h's generator */
+	uint64_t random;  /* state of random.h's generator */
+	unsigned servers; /* connections to PostgreSQL, open or opening: a descriptor each */
 };
 
 #endif

@@ -14,9 +14,12 @@
 #include "wire/startup.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 struct opening {
 	ev_timer deadline; /* runs out, or is started with 0 to report what failed at once */
@@ -144,9 +147,25 @@ static void on_connect_event(struct ev_loop *loop, ev_io *watcher, int events)
 	poll_connect(LIST_ENTRY(watcher, struct server, reader));
 }
 
+/* Without one libpq fails as if the endpoint did not answer, and that would count against it. */
+static bool out_of_descriptors(void)
+{
+	int fd = eventfd(0, EFD_CLOEXEC);
+	if (fd < 0)
+		return errno == EMFILE || errno == ENFILE;
+	close(fd);
+	return false;
+}
+
 static void start_connect(struct server *s, const char *addresses)
 {
 	struct conninfo_params params;
+	if (out_of_descriptors()) {
+		memcpy(s->sqlstate, "53000", sizeof s->sqlstate);
+		snprintf(s->error, sizeof s->error, "the router is out of file descriptors");
+		fail_soon(s, ST_ENOMEM);
+		return;
+	}
 	if (conninfo_params(s->endpoint->conninfo, &s->opening->login, addresses, &params))
 		s->conn = PQconnectStartParams(params.keywords, params.values, 0);
 	conninfo_params_free(&params);
@@ -239,6 +258,7 @@ static struct server *start_opening(struct endpoint *endpoint, const struct conn
 	if (!s)
 		return NULL;
 	*s = (struct server){.state = SERVER_OPENING, .context = context, .endpoint = endpoint};
+	context->servers++;
 	list_init(&s->link);
 	s->opening = opening_new(login);
 	if (!s->opening)
@@ -288,6 +308,7 @@ void server_free(struct server *s)
 	if (s->counted)
 		s->endpoint->in_flight--;
 	end_opening(s);
+	s->context->servers--;
 	ev_io_stop(s->context->loop, &s->reader);
 	ev_io_stop(s->context->loop, &s->writer);
 	list_remove(&s->link);

@@ -16,14 +16,19 @@
 #include <unistd.h>
 
 #define ACCEPTS_AT_ONCE 64
-#define PAUSE           0.1 /* s without accepting when descriptors have run out */
+#define PAUSE           0.1 /* s without accepting, when something has run out */
+#define CALM            1.0 /* s of accepting again, before that is said to be over */
 
+/* OPEN --something has run out--> PAUSED <--again-- RECOVERING --nobody was held up for a while-->
+ * OPEN
+ *                                        --PAUSE-->
+ * The log has one line when OPEN is left, and one when it is reached again. */
 struct listener {
 	struct worker *worker;
 	int fd;
+	enum { LISTENER_OPEN, LISTENER_PAUSED, LISTENER_RECOVERING } state;
 	ev_io acceptor;
-	ev_timer pause;
-	bool short_of_descriptors;
+	ev_timer timer; /* ends PAUSED, then RECOVERING */
 };
 
 static void address_text(const struct sockaddr_storage *from, socklen_t size, char *out,
@@ -35,34 +40,79 @@ static void address_text(const struct sockaddr_storage *from, socklen_t size, ch
 	snprintf(out, room, "%s:%s", host, port);
 }
 
-static void take_client(struct listener *l, int fd, const struct sockaddr_storage *from,
-                        socklen_t size)
+static enum status take_client(struct listener *l, int fd, const struct sockaddr_storage *from,
+                               socklen_t size)
 {
 	char address[NI_MAXHOST + NI_MAXSERV];
 	int on = 1;
 	address_text(from, size, address, sizeof address);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-	if (client_new(l->worker, fd, address) != ST_OK)
+	enum status status = client_new(l->worker, fd, address);
+	if (status != ST_OK)
 		close(fd);
+	return status;
+}
+
+static void start_timer(struct listener *l, double seconds)
+{
+	ev_timer_stop(l->worker->context.loop, &l->timer);
+	ev_timer_set(&l->timer, seconds, 0);
+	ev_timer_start(l->worker->context.loop, &l->timer);
 }
 
 static void pause_accepting(struct listener *l, const char *reason)
 {
-	if (!l->short_of_descriptors)
-		log_error(&l->worker->context.log, "cannot accept clients for now",
-		          LOG_T("reason", reason), LOG_N("clients", l->worker->client_count));
-	l->short_of_descriptors = true;
+	if (l->state == LISTENER_OPEN)
+		log_error(&l->worker->context.log,
+		          "cannot accept clients for now; they have to wait",
+		          LOG_T("reason", reason), LOG_N("clients", l->worker->client_count),
+		          LOG_N("limit", l->worker->descriptors.limit));
+	l->state = LISTENER_PAUSED;
 	ev_io_stop(l->worker->context.loop, &l->acceptor);
-	ev_timer_set(&l->pause, PAUSE, 0);
-	ev_timer_start(l->worker->context.loop, &l->pause);
+	start_timer(l, PAUSE);
 }
 
-static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events)
+static void on_time(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	(void)events;
-	struct listener *l = LIST_ENTRY(timer, struct listener, pause);
-	ev_io_start(loop, &l->acceptor);
+	struct listener *l = LIST_ENTRY(timer, struct listener, timer);
+	if (l->state == LISTENER_PAUSED) {
+		l->state = LISTENER_RECOVERING;
+		ev_io_start(loop, &l->acceptor);
+		start_timer(l, CALM);
+		return;
+	}
+	l->state = LISTENER_OPEN;
+	log_info(&l->worker->context.log, "clients are accepted again",
+	         LOG_N("clients", l->worker->client_count));
+}
+
+static bool is_lack(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/* One client from the kernel's queue; false: enough for now. */
+static bool accept_one(struct listener *l)
+{
+	struct sockaddr_storage from;
+	socklen_t size = sizeof from;
+	if (descriptors_short(l->worker)) {
+		pause_accepting(l, "the descriptors that are left are for servers");
+		return false;
+	}
+	int fd = accept4(l->fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int error = errno;
+	if (fd < 0) {
+		if (is_lack(error))
+			pause_accepting(l, strerror(error));
+		return error == ECONNABORTED || error == EINTR;
+	}
+	if (take_client(l, fd, &from, size) == ST_OK)
+		return true;
+	pause_accepting(l, "out of memory");
+	return false;
 }
 
 static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
@@ -70,21 +120,9 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
 	(void)loop;
 	(void)events;
 	struct listener *l = LIST_ENTRY(watcher, struct listener, acceptor);
-	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
-		struct sockaddr_storage from;
-		socklen_t size = sizeof from;
-		int fd = accept4(l->fd, (struct sockaddr *)&from, &size,
-		                 SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0) {
-			l->short_of_descriptors = false;
-			take_client(l, fd, &from, size);
-			continue;
-		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-			pause_accepting(l, strerror(errno));
-		if (errno != ECONNABORTED && errno != EINTR)
+	for (int i = 0; i < ACCEPTS_AT_ONCE; i++)
+		if (!accept_one(l))
 			return;
-	}
 }
 
 /* "host:port" in its two halves, in place; false: it has no port. */
@@ -169,7 +207,7 @@ struct listener *listener_new(struct worker *worker, const char *address, char *
 		return NULL;
 	}
 	ev_io_init(&l->acceptor, on_acceptable, l->fd, EV_READ);
-	ev_init(&l->pause, on_pause_over);
+	ev_init(&l->timer, on_time);
 	ev_io_start(worker->context.loop, &l->acceptor);
 	say_where(l);
 	return l;
@@ -180,7 +218,7 @@ void listener_free(struct listener *l)
 	if (!l)
 		return;
 	ev_io_stop(l->worker->context.loop, &l->acceptor);
-	ev_timer_stop(l->worker->context.loop, &l->pause);
+	ev_timer_stop(l->worker->context.loop, &l->timer);
 	close(l->fd);
 	free(l);
 }

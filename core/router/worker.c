@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #define CLASSIFIER_ENTRIES 10000
 
@@ -56,17 +55,6 @@ static void watch_signal(struct worker *w, ev_signal *watcher, int number)
 	ev_signal_start(w->context.loop, watcher);
 }
 
-/* As many descriptors as the hard limit allows: one for each client, one for each server. */
-static void raise_descriptors(const struct worker *w)
-{
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-		log_debug(&w->context.log, "descriptors", LOG_N("limit", limit.rlim_cur));
-}
-
 static bool init_parts(struct worker *w)
 {
 	w->context.loop = ev_loop_new(EVFLAG_AUTO);
@@ -100,13 +88,16 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
 		snprintf(error, error_size, "out of memory");
 		return false;
 	}
-	raise_descriptors(w);
+	descriptors_raise(w);
 	w->script = script_load(&w->context, script, options, error, error_size);
 	if (!w->script)
 		return false;
 	w->listener =
 	        listener_new(w, listen ? listen : script_listen(w->script), error, error_size);
-	return w->listener != NULL;
+	if (!w->listener)
+		return false;
+	descriptors_check(w);
+	return true;
 }
 
 void worker_run(struct worker *w)

@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "cluster/context.h"
 #include "router/cancel_key.h"
+#include "router/descriptors.h"
 #include "router/settings.h"
 #include "router/statement.h"
 #include "script/script.h"
@@ -28,6 +29,7 @@ struct worker {
 	struct script *script;
 	struct classifier *classifier;
 	struct listener *listener;
+	struct descriptors descriptors;
 	struct list clients;
 	struct list replications;
 	struct list gone; /* clients that have ended, until their memory is freed */

@@ -96,6 +96,7 @@ end
 ---@field text string?    a script; default: scripts/read_write_split.lua over `env`
 ---@field env table<string, string>?  for the default script; default: that of `pg`
 ---@field wait boolean?   false: don't wait until it listens
+---@field wrapper string[]?  a command that runs the program in its own place, such as prlimit
 
 ---@param options tests.RouterOptions
 ---@return tests.Router
@@ -111,8 +112,9 @@ function M.start(options)
     write_file(script, options.text)
   end
   local self = setmetatable({ port = process.free_port(), log_file = dir .. "/log" }, mt)
-  self.process = process.spawn(
-    { M.binary, "run", script, "--listen", "127.0.0.1:" .. self.port },
+  local command = { M.binary, "run", script, "--listen", "127.0.0.1:" .. self.port }
+  local wrapper = options.wrapper or {}
+  self.process = process.spawn(table.move(command, 1, #command, #wrapper + 1, { table.unpack(wrapper) }),
     { env = environment(options.env or M.environment(options.pg)), log = self.log_file })
   self.pid = self.process.pid
   self.release = options.pg:guard(self.process)
