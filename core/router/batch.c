@@ -326,6 +326,10 @@ enum status batch_scan(const struct batch_reader *reader, const uint8_t *bytes, 
 			b->end = b->size ? BATCH_NO_ANSWER : BATCH_TERMINATE;
 			return ST_OK;
 		}
+		if (status == ST_OK && b->size && strchr("QF", f.type)) {
+			b->end = BATCH_NO_ANSWER; /* the server may pass it over: see may_go() */
+			return ST_OK;
+		}
 		bool whole = status == ST_OK && f.size <= left;
 		bool enough = b->size + left >= BATCH_GATHER;
 		if (status != ST_OK || (!whole && (wants_more(&f, left) || !enough)))

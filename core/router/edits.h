@@ -19,7 +19,9 @@ enum edit_action {
 	EDIT_INJECT_CLOSE, /* CloseComplete likewise */
 	EDIT_SWALLOW,      /* the next completion answers a message of ours */
 	EDIT_CONFIRM,      /* the next completion is the client's, and settles what was changed */
-	EDIT_ERROR,        /* an error comes, which the client gets in its own words */
+	/* An error comes, which the client gets in PostgreSQL's words for `name`. */
+	EDIT_EXISTS,  /* it names a statement already */
+	EDIT_MISSING, /* it names none */
 };
 
 /* What becomes undone where the edit is not met. */

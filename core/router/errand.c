@@ -150,7 +150,6 @@ static enum status restore(struct exchange *x)
 				status = put_restore(&sql, name, value);
 		}
 	}
-	buffer_free(&x->reset);
 	if (status == ST_OK && buffer_size(&sql)) {
 		x->asking = true;
 		status = run(x, ERRAND_RESTORE, &sql);
@@ -224,14 +223,16 @@ enum status errand_after_batch(struct exchange *x)
 	enum status status = ST_OK;
 	if (x->status == 'E')
 		return ST_OK;
-	if (buffer_size(&x->reset) || x->effects & EFFECT_RESET_ALL)
+	if (x->was_reset && (buffer_size(&x->reset) || x->effects & EFFECT_RESET_ALL))
 		status = restore(x);
+	buffer_free(&x->reset);
+	x->was_reset = false;
 	if (status == ST_OK && x->status == 'I' && (x->effects || buffer_size(&x->touched)))
 		status = ask(x);
 	if (x->status == 'I')
 		x->effects = 0;
 	else
-		x->effects &= ~(unsigned)EFFECT_RESET_ALL;
+		x->effects &= ~(unsigned)(EFFECT_RESET | EFFECT_RESET_ALL);
 	return status;
 }
 
@@ -359,12 +360,6 @@ static bool take_error(struct exchange *x, enum errand errand, const uint8_t *bo
 		break;
 	}
 	return true;
-}
-
-bool errand_shows(const struct exchange *x, char type)
-{
-	/* RESET has told the client of the server's own value: it has to hear of its own. */
-	return type == 'A' || (type == 'S' && x->errands[x->errand_first] == ERRAND_RESTORE);
 }
 
 bool errand_answer(struct exchange *x, const struct frame *f, const uint8_t *body)

@@ -39,9 +39,6 @@ enum status errand_after_batch(struct exchange *x) MUST_CHECK;
 /* DISCARD ALL was done: the session is as new, and gets the client's startup settings back. */
 enum status errand_renew(struct exchange *x) MUST_CHECK;
 
-/* Whether the client is to see this message of an answer to an errand. */
-bool errand_shows(const struct exchange *x, char type);
-
 /* One message of an answer to an errand; `body` is all there for E, D and Z. False: nothing of the
  * exchange may be touched any more. */
 bool errand_answer(struct exchange *x, const struct frame *f, const uint8_t *body);

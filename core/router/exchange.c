@@ -48,7 +48,7 @@ void exchange_push(struct exchange *x, uint8_t flags)
 	x->open_flags = 0;
 	x->pushed++;
 	x->sent = 0;
-	x->failed_open = false;
+	x->failed_open = x->flushed = false;
 }
 
 bool exchange_uncertain(const struct exchange *x)

@@ -205,12 +205,27 @@ static bool names_unsettled(const struct exchange *x, const struct batch *b)
 	return b->needs_unnamed ? !x->open : !same && x->settling > x->answered;
 }
 
+/* A simple Query among extended messages, without a Sync between: the server passes it over where
+ * one of those has failed. So their answers are waited for. */
+static enum status may_join(struct exchange *x)
+{
+	static const uint8_t flush[] = {'H', 0, 0, 0, 4};
+	if (x->completions == x->sent)
+		return ST_OK;
+	if (!x->flushed)
+		relay_to_server(x, flush, sizeof flush);
+	x->flushed = true;
+	return ST_AGAIN;
+}
+
 /* Whether the batch may go to the attached server now. */
 static enum status may_go(struct client *c, const struct batch *b)
 {
 	struct exchange *x = c->exchange;
 	if (x->outstanding == RELAY_PIPELINE || x->asking || names_unsettled(x, b))
 		return ST_AGAIN;
+	if (x->open && !b->extended)
+		return may_join(x);
 	if (bound(c, x))
 		return ST_OK;
 	if (x->errand_count || exchange_uncertain(x))
@@ -254,6 +269,8 @@ static enum status route_batch(struct client *c, const struct batch *b, const ui
 		refuse_for_lack(c, b);
 		return ST_OK;
 	}
+	if (x->failed_open && !b->extended)
+		return ST_OK; /* passed over, until Sync */
 	if (may_go(c, b) == ST_AGAIN)
 		return ST_AGAIN;
 	if (pins_astray(c, b)) {
@@ -400,10 +417,12 @@ static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size,
 		client_close(c, NULL, NULL, NULL);
 		return STEP_GO;
 	}
-	if (b.end == BATCH_STRAY)
+	if (b.end == BATCH_STRAY) {
+		if (c->exchange && (c->exchange->outstanding || !c->exchange->server))
+			return STEP_WAIT; /* a COPY may be about to begin */
 		c->discard = b.passing;
-	else if (!refused_by_mode(c, &b) && !answer_here(c, &b, bytes) &&
-	         route_batch(c, &b, bytes) == ST_AGAIN)
+	} else if (!refused_by_mode(c, &b) && !answer_here(c, &b, bytes) &&
+	           route_batch(c, &b, bytes) == ST_AGAIN)
 		return STEP_WAIT;
 	*used += b.size;
 	return STEP_GO;

@@ -64,6 +64,7 @@ struct exchange {
 	bool chosen;       /* the server was chosen for the batch that comes first in client->in */
 	bool open;         /* an extended batch without its Sync yet */
 	bool failed_open;  /* and an error was among its answers: the server ignores what is left */
+	bool flushed;      /* Flush was sent on our own account, to hear of it */
 	bool copy_in;      /* the server reads CopyData */
 	bool drop_rest;    /* the rest of the current message is not the client's */
 	bool surplus;      /* the server said more than was asked: it is going */
@@ -81,6 +82,7 @@ struct exchange {
 	bool asking;           /* one of them is about the session: nothing may change it now */
 	bool asked_pins;       /* the question is about pins, too */
 	bool discarded;        /* DISCARD ALL was done */
+	bool was_reset;        /* RESET, or SET ... TO DEFAULT, perhaps */
 	unsigned effects;      /* of what ran since the session was last looked at */
 	struct buffer touched; /* names of settings that were changed, perhaps; each with its NUL */
 	struct buffer reset;   /* those that were RESET, likewise */

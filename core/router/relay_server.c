@@ -7,11 +7,11 @@
 #include "router/cancel.h"
 #include "router/errand.h"
 #include "router/relay.h"
+#include "router/report.h"
 #include "router/rewrite.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,47 +116,6 @@ static void begin_copy_in(struct exchange *x)
 	}
 }
 
-/* What the server reports of itself, not of its session. */
-static bool is_of_server(const char *name)
-{
-	return strcmp(name, "in_hot_standby") == 0 || strcmp(name, "is_superuser") == 0 ||
-	       strcmp(name, "session_authorization") == 0;
-}
-
-/* A setting has changed, whoever did it: a function's SET shows here alone. */
-static enum status note_parameter(struct exchange *x, const uint8_t *body, size_t size)
-{
-	struct client *c = x->client;
-	char name[64];
-	const char *sent = (const char *)body;
-	const uint8_t *value = batch_skip_string(body, body + size);
-	size_t length = value ? (size_t)(value - body) : sizeof name + 1;
-	if (length > sizeof name || !batch_skip_string(value, body + size))
-		return ST_OK;
-	for (size_t i = 0; i < length; i++)
-		name[i] = (char)tolower((unsigned char)sent[i]);
-	if (strcmp(name, "standard_conforming_strings") == 0)
-		c->standard_strings = strcmp((const char *)value, "off") != 0;
-	if (is_of_server(name) || c->pins & RELAY_PIN_SESSION)
-		return ST_OK;
-	return buffer_append(&x->touched, name, length);
-}
-
-/* Tags that tell of a session that was cleaned. */
-static void note_command(struct exchange *x, const uint8_t *body, size_t size)
-{
-	static const char discard[] = "DISCARD ALL", deallocate[] = "DEALLOCATE ALL";
-	bool all = size == sizeof discard && memcmp(body, discard, size) == 0;
-	if (!all && (size != sizeof deallocate || memcmp(body, deallocate, size) != 0))
-		return;
-	struct client *c = x->client;
-	names_clear(&c->names);
-	session_forget_statements(x->session);
-	x->discarded |= all;
-	if (all)
-		c->pins &= RELAY_PIN_ENCODING | RELAY_PIN_SESSION;
-}
-
 /* A response is decided by its first row or its end; until then it may be taken back. */
 static bool decides(char type)
 {
@@ -202,20 +161,6 @@ enum fate {
 	FATE_GONE, /* nothing of the exchange may be touched any more */
 };
 
-/* The client is told in the words that it would have had from PostgreSQL. */
-static enum fate say_error(struct exchange *x, const char *name)
-{
-	char message[256];
-	struct buffer error = {0};
-	snprintf(message, sizeof message, "prepared statement \"%s\" already exists", name);
-	enum status status = message_error(&error, "ERROR", "42P05", message, NULL);
-	bool there = status == ST_OK && emit(x, buffer_data(&error), buffer_size(&error));
-	buffer_free(&error);
-	if (status != ST_OK)
-		client_drop(x->client);
-	return there ? FATE_DROP : FATE_GONE;
-}
-
 static enum fate take_error(struct exchange *x, struct answer_scan *s, const uint8_t *body,
                             size_t size)
 {
@@ -224,11 +169,33 @@ static enum fate take_error(struct exchange *x, struct answer_scan *s, const uin
 	x->copy_in = false;
 	x->fatal = is_fatal(body, size);
 	x->failed_open = x->open && x->outstanding == 0;
-	if (e && e->action == EDIT_ERROR)
-		fate = forward_range(x, s) ? say_error(x, e->name) : FATE_GONE;
+	struct buffer instead = {0};
+	if (report_error(x, e, body, size, &instead) != ST_OK) {
+		client_drop(x->client);
+		return FATE_GONE;
+	}
+	if (buffer_size(&instead)) {
+		bool there = forward_range(x, s) &&
+		             emit(x, buffer_data(&instead), buffer_size(&instead));
+		buffer_free(&instead);
+		fate = there ? FATE_DROP : FATE_GONE;
+	}
 	if (fate != FATE_GONE)
 		rewrite_undo_batch(x);
 	return fate;
+}
+
+static enum fate take_parameter(struct exchange *x, struct answer_scan *s, const uint8_t *body,
+                                size_t size)
+{
+	const uint8_t *instead = NULL;
+	if (report_parameter(x, body, size, &instead, &size) != ST_OK) {
+		client_drop(x->client);
+		return FATE_GONE;
+	}
+	if (!instead)
+		return FATE_PASS;
+	return forward_range(x, s) && emit(x, instead, size) ? FATE_DROP : FATE_GONE;
 }
 
 /* A completion: the client's, or ours where an edit says so. */
@@ -273,10 +240,10 @@ static enum fate note_message(struct exchange *x, struct answer_scan *s, const s
 	case 'E':
 		return take_error(x, s, body, size);
 	case 'S':
-		return note_parameter(x, body, size) == ST_OK ? FATE_PASS : FATE_GONE;
+		return take_parameter(x, s, body, size);
 	case 'C':
-		if (*body == 'D')
-			note_command(x, body, size);
+		if (strchr("DRS", *body))
+			report_command(x, body, size);
 		return take_completion(x, s, 'C');
 	default:
 		return completes(f->type) ? take_completion(x, s, f->type) : FATE_PASS;
@@ -288,8 +255,8 @@ static enum fate note_errand(struct exchange *x, struct answer_scan *s, const st
 {
 	if (!forward_range(x, s))
 		return FATE_GONE;
-	if (errand_shows(x, f->type))
-		return FATE_PASS;
+	if (f->type == 'A')
+		return FATE_PASS; /* a notification is the client's whenever it comes */
 	return errand_answer(x, f, s->bytes + s->at + WIRE_HEADER) ? FATE_DROP : FATE_GONE;
 }
 
@@ -435,7 +402,7 @@ static void take_answers(struct exchange *x, const uint8_t *bytes, size_t size)
 	bool answered = x->outstanding < awaited || x->errand_count < errands;
 	if (answered && relay_settle(x))
 		return;
-	if (answered || x->copy_in)
+	if (answered || x->copy_in || x->flushed)
 		client_resume(c);
 }
 

@@ -119,7 +119,7 @@ static enum status use(struct rewriter *r, struct statement *statement, char nam
 static enum status complain(struct rewriter *r, const char *name, const uint8_t *text, size_t size)
 {
 	const struct edit parsed = {.action = EDIT_SWALLOW};
-	const struct edit error = {.action = EDIT_ERROR, .name = strdup(name)};
+	const struct edit error = {.action = EDIT_EXISTS, .name = strdup(name)};
 	r->session->unnamed = NULL;
 	enum status status = message_parse(r->out, "", text, size);
 	if (status == ST_OK)
@@ -291,6 +291,15 @@ static enum status rename_to(struct rewriter *r, const struct message *m, const 
 	return status == ST_OK ? buffer_append(r->out, after, (size_t)(m->end - after)) : status;
 }
 
+/* The client has no such statement, but the server may have, of another client's. */
+static enum status miss(struct rewriter *r, const struct message *m, const uint8_t *name)
+{
+	struct edit error = {.action = EDIT_MISSING, .name = strdup((const char *)name)};
+	enum status status = error.name ? rename_to(r, m, name, NOBODY) : ST_ENOMEM;
+	enum status noted = note(r, error);
+	return status == ST_OK ? noted : status;
+}
+
 /* Bind and Describe: the statement's name is at `name`. */
 static enum status take_use(struct rewriter *r, const struct message *m, const uint8_t *name)
 {
@@ -300,9 +309,11 @@ static enum status take_use(struct rewriter *r, const struct message *m, const u
 	if (!*name)
 		return use_unnamed(r, m);
 	struct statement *statement = names_find(r->client->names, (const char *)name);
-	if (!statement)
+	if (!statement && !session_is_name((const char *)name))
 		return ST_OK; /* no name of ours: so the server has none, or by SQL's PREPARE */
 	enum status status = replace(r, m);
+	if (status == ST_OK && !statement)
+		return miss(r, m, name);
 	if (status == ST_OK)
 		status = use(r, statement, to);
 	return status == ST_OK ? rename_to(r, m, name, to) : status;
@@ -385,7 +396,8 @@ static void undo(struct exchange *x, struct edit *e, bool failed_here)
 {
 	struct client *c = x->client;
 	struct session *session = x->session;
-	if (e->name && e->action != EDIT_ERROR && names_set(&c->names, e->name, e->before) != ST_OK)
+	bool renames = e->action != EDIT_EXISTS && e->action != EDIT_MISSING;
+	if (e->name && renames && names_set(&c->names, e->name, e->before) != ST_OK)
 		names_clear(&c->names); /* out of memory: none may mean something else */
 	if (e->names_unnamed) {
 		/* PostgreSQL drops the old one before it parses the new one. */

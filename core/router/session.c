@@ -4,6 +4,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define PREFIX "moongate_"
 
 static void session_free(void *session)
 {
@@ -98,7 +101,28 @@ void session_forget_statements(struct session *s)
 	s->unnamed = NULL;
 }
 
+bool session_is_name(const char *name)
+{
+	return strncmp(name, PREFIX, strlen(PREFIX)) == 0;
+}
+
+const char *session_client_name(const struct session *s, struct prepared_name *names,
+                                unsigned number)
+{
+	const struct statement *statement = NULL;
+	struct prepared_name *each, *next;
+	LIST_EACH (&s->recent, link) {
+		const struct prepared *p = LIST_ENTRY(link, struct prepared, link);
+		if (p->number == number)
+			statement = p->statement;
+	}
+	HASH_ITER (hh, names, each, next)
+		if (statement && each->statement == statement)
+			return each->name;
+	return NULL;
+}
+
 void session_name(unsigned number, char name[SESSION_NAME])
 {
-	snprintf(name, SESSION_NAME, "moongate_%u", number);
+	snprintf(name, SESSION_NAME, PREFIX "%u", number);
 }

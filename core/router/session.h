@@ -59,6 +59,14 @@ struct prepared *session_oldest(struct session *s);
 /* All its statements are gone: DISCARD ALL, DEALLOCATE ALL. */
 void session_forget_statements(struct session *s);
 
+/* Whether some server may have a statement of this name on our account. */
+bool session_is_name(const char *name);
+
+/* The client's name in place of the server's, in an error message such as `prepared statement
+ * "moongate_7" ...`; NULL: it has none. The result is valid as long as the client's names. */
+const char *session_client_name(const struct session *s, struct prepared_name *names,
+                                unsigned number);
+
 /* The server's name for it. */
 void session_name(unsigned number, char name[SESSION_NAME]);
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <uthash.h>
 
 #define WELCOMES_MAX 4096 /* remembered at most; then all are forgotten */
@@ -55,6 +56,22 @@ static struct welcome *find(struct client *c)
 		HASH_FIND(hh, c->worker->welcomes, buffer_data(&key), buffer_size(&key), found);
 	buffer_free(&key);
 	return found;
+}
+
+bool welcome_parameter(struct client *c, const char *name, const uint8_t **message, size_t *size)
+{
+	const struct welcome *known = find(c);
+	const uint8_t *at = known ? buffer_data(&known->parameters) : NULL;
+	const uint8_t *end = known ? at + buffer_size(&known->parameters) : NULL;
+	struct frame f;
+	for (; at < end && wire_frame(at, (size_t)(end - at), &f) == ST_OK; at += f.size) {
+		if (strcasecmp((const char *)at + WIRE_HEADER, name) != 0)
+			continue;
+		*message = at;
+		*size = f.size;
+		return true;
+	}
+	return false;
 }
 
 void welcome_free_all(struct worker *w)

@@ -8,7 +8,10 @@
 #define MOONGATE_ROUTER_WELCOME_H
 
 #include "base/buffer.h"
-#include "base/status.h"
+
+#include "base/buffer.h"
+#include <stdbool.h>
+#include <stdint.h>
 
 struct client;
 struct server;
@@ -21,5 +24,9 @@ void welcome_client(struct client *c);
 enum status welcome_read_start(const struct server *server, struct buffer *parameters) MUST_CHECK;
 
 void welcome_free_all(struct worker *w);
+
+/* The ParameterStatus message for `name` that clients like this one are greeted with: false where
+ * it is not known any more. */
+bool welcome_parameter(struct client *c, const char *name, const uint8_t **message, size_t *size);
 
 #endif
