@@ -138,3 +138,10 @@ double balance_latency(double average, double sample)
 	sample = fmax(sample, LATENCY_LEAST);
 	return average <= 0 ? sample : average + LATENCY_NEWEST * (sample - average);
 }
+
+double balance_latency_within(double average, double least, double most)
+{
+	if (average <= 0)
+		return average;
+	return balance_latency(average, fmin(fmax(average, least), most));
+}

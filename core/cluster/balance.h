@@ -27,4 +27,8 @@ size_t balance_pick(enum balance how, const struct candidate *candidates, size_t
 /* The moving average after one more sample, both in seconds; 0 stands for no samples yet. */
 double balance_latency(double average, double sample);
 
+/* The same for a sample that is only known to lie between two bounds: an average that does, too,
+ * stays as it is. */
+double balance_latency_within(double average, double least, double most);
+
 #endif

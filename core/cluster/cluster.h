@@ -126,7 +126,8 @@ struct answer {
 	uint64_t position; /* inserted or replayed, see struct endpoint */
 	double replay_age; /* s since the last replayed commit was made; 0 on a primary */
 	double sent;       /* when the question left */
-	double latency;    /* s until the answer came */
+	double latency;    /* s until the answer was read */
+	double paused;     /* s of it in which nobody could have read it */
 };
 void endpoint_answered(struct endpoint *endpoint, const struct answer *answer);
 

@@ -17,8 +17,9 @@ struct context {
 	struct ev_loop *loop;
 	struct log log;
 	struct resolver *resolver;
-	uint64_t random;  /* state of random.h's generator */
-	unsigned servers; /* connections to PostgreSQL, open or opening: a descriptor each */
+	uint64_t random;    /* state of random.h's generator */
+	unsigned servers;   /* connections to PostgreSQL, open or opening: a descriptor each */
+	double stood_still; /* s in all that the loop was not run: between the module's calls */
 };
 
 #endif

@@ -108,7 +108,9 @@ void endpoint_answered(struct endpoint *e, const struct answer *a)
 	take_role(e, a->role);
 	e->timeline = a->timeline;
 	e->position = a->position;
-	e->latency = balance_latency(e->latency, a->latency);
+	e->latency = a->paused > 0 ? balance_latency_within(e->latency, a->latency - a->paused,
+	                                                    a->latency)
+	                           : balance_latency(e->latency, a->latency);
 	if (a->role == ROLE_PRIMARY)
 		follow_primary(e, a);
 	else

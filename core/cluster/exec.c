@@ -26,9 +26,7 @@ static void finish(struct exec *x, enum status status)
 
 static void lose(struct exec *x)
 {
-	struct server *s = x->server;
-	const char *message = PQerrorMessage(s->conn);
-	snprintf(s->error, sizeof s->error, "%.*s", (int)strcspn(message, "\n"), message);
+	server_note_error(x->server);
 	finish(x, ST_ESERVER);
 }
 
@@ -107,9 +105,7 @@ enum status exec_start(struct exec *x, struct server *server, const struct exec_
 	                                            q->lengths, q->formats, 0);
 	int pending = sent ? PQflush(conn) : -1;
 	if (pending < 0) {
-		const char *message = PQerrorMessage(conn);
-		snprintf(server->error, sizeof server->error, "%.*s", (int)strcspn(message, "\n"),
-		         message);
+		server_note_error(server);
 		return ST_ESERVER;
 	}
 	*x = (struct exec){.server = server, .fn = fn};

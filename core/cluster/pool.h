@@ -57,6 +57,9 @@ void pool_cancel(struct pool_waiter *waiter);
  * its borrower's; anything else is closed. */
 void pool_release(struct server *server, bool reusable);
 
+/* The loop has stood still: what timers would have done to idle servers meanwhile is done now. */
+void pools_catch_up(struct endpoint *endpoint);
+
 struct pool_stats pool_stats(const struct pool *pool);
 
 /* All idle servers are closed, all waiters told ST_CLOSED. NULL is fine. Lent ones are closed when

@@ -104,11 +104,8 @@ static void refill(struct pool *pool, double now)
 		pool->refill_at = now + REFILL_RETRY;
 }
 
-static void on_keeper(struct ev_loop *loop, ev_timer *timer, int events)
+static void look(struct pool *pool)
 {
-	(void)loop;
-	(void)events;
-	struct pool *pool = LIST_ENTRY(timer, struct pool, keeper);
 	struct cluster *cluster = pool_cluster(pool);
 	double now = clock_now();
 	unsigned closed = close_old(pool, now);
@@ -118,6 +115,22 @@ static void on_keeper(struct ev_loop *loop, ev_timer *timer, int events)
 	else
 		look_later(pool, now);
 	pool_settle(cluster);
+}
+
+static void on_keeper(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	look(LIST_ENTRY(timer, struct pool, keeper));
+}
+
+void pools_catch_up(struct endpoint *endpoint)
+{
+	double now = clock_now();
+	struct pool *each, *next;
+	HASH_ITER (hh, endpoint->pools, each, next)
+		if (each->look_at <= now)
+			look(each);
 }
 
 void pool_keep_init(struct pool *pool)

@@ -37,6 +37,7 @@ struct probe {
 	struct server *server; /* NULL: none yet; with exec idle while connecting */
 	bool busy;             /* CONNECTING or ASKING */
 	double sent;           /* when the question left */
+	double stood_still;    /* how long the loop had done so by then */
 	double began;          /* when the last probe began */
 	struct exec exec;
 	ev_timer timer;
@@ -79,6 +80,7 @@ static void read_answer(struct probe *p, const PGresult *result, double now)
 	        .segment_size = (uint32_t)number(result, 4),
 	        .sent = p->sent,
 	        .latency = now - p->sent,
+	        .paused = context_of(p)->stood_still - p->stood_still,
 	};
 	endpoint_answered(p->endpoint, &answer);
 }
@@ -116,6 +118,7 @@ static void ask(struct probe *p)
 	const struct exec_query query = {
 	        .sql = question, .count = -1, .timeout = p->endpoint->cluster->health.timeout};
 	p->sent = clock_now();
+	p->stood_still = context_of(p)->stood_still;
 	p->busy = true;
 	if (exec_start(&p->exec, p->server, &query, on_answer) != ST_OK)
 		fail(p, p->server->error);

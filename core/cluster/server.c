@@ -78,7 +78,7 @@ static bool is_sqlstate(const char *text)
 /* With PQERRORS_VERBOSE libpq's message ends `SEVERITY:  SQLSTATE: message\nLOCATION: ...`,
  * whatever the language of the severity. Without a report of PostgreSQL's it is libpq's own
  * sentence. */
-static void read_error(struct server *s)
+void server_note_error(struct server *s)
 {
 	const char *message = PQerrorMessage(s->conn), *from = message;
 	for (const char *p = strstr(message, ":  "); p; p = strstr(p + 1, ":  "))
@@ -135,7 +135,7 @@ static void poll_connect(struct server *s)
 		break;
 	default:
 		ev_io_stop(s->context->loop, &s->reader);
-		read_error(s);
+		server_note_error(s);
 		report_opened(s, ST_ESERVER);
 	}
 }
@@ -177,7 +177,7 @@ static void start_connect(struct server *s, const char *addresses)
 	PQsetErrorVerbosity(s->conn, PQERRORS_VERBOSE);
 	PQsetNoticeReceiver(s->conn, quiet, NULL);
 	if (PQstatus(s->conn) == CONNECTION_BAD) {
-		read_error(s);
+		server_note_error(s);
 		fail_soon(s, ST_ESERVER);
 		return;
 	}

@@ -45,7 +45,7 @@ struct server {
 	double opened, released; /* when */
 	double expires;          /* when it is closed as it comes back; INFINITY: never */
 	struct opening *opening; /* while OPENING */
-	char sqlstate[6];        /* of a failed opening; "" where PostgreSQL sent none */
+	char sqlstate[6];        /* of what went wrong last; "" where PostgreSQL sent none */
 	char error[256];         /* one line, no secrets */
 	void *session;           /* what the router knows of its session; NULL: nothing yet */
 	void (*session_free)(void *session);
@@ -65,6 +65,9 @@ struct server *server_open_own(struct endpoint *endpoint, const char *user, cons
 
 /* Closes and frees, in any state; NULL is fine. Sends Terminate where that does not block. */
 void server_free(struct server *server);
+
+/* From libpq's message to server->error and server->sqlstate. */
+void server_note_error(struct server *server);
 
 /* Hands the server's events to `fn`, with server->holder = `holder`. */
 void server_hold(struct server *server, server_event_fn *fn, void *holder);

@@ -182,6 +182,14 @@ static void latency_average_of_instant_answers_is_still_known(void **state)
 	assert_true(average > 0);
 }
 
+static void latency_known_within_bounds_moves_no_further_than_they_say(void **state)
+{
+	(void)state;
+	assert_near(balance_latency_within(0.010, 0.001, 2), 0.010);
+	assert_near(balance_latency_within(0.010, 0.020, 2), balance_latency(0.010, 0.020));
+	assert_near(balance_latency_within(0.010, 0.001, 0.005), balance_latency(0.010, 0.005));
+	assert_near(balance_latency_within(0, 0.001, 2), 0); /* still not known */
+}
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +205,7 @@ int main(void)
 	        cmocka_unit_test(latency_counts_the_queue),
 	        cmocka_unit_test(latency_tries_what_was_never_measured_the_emptier_first),
 	        cmocka_unit_test(latency_average_starts_with_the_first_sample_and_follows),
+	        cmocka_unit_test(latency_known_within_bounds_moves_no_further_than_they_say),
 	        cmocka_unit_test(latency_average_of_instant_answers_is_still_known),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
