@@ -6,6 +6,7 @@
 #include "script/fields.h"
 #include "script/handles.h"
 #include "script/loans.h"
+#include "script/misuse.h"
 
 #include <math.h>
 
@@ -141,7 +142,7 @@ static size_t take_endpoints(lua_State *L, int options, struct endpoint_config *
 	luaL_checktype(L, list, LUA_TTABLE);
 	while (lua_rawgeti(L, list, (lua_Integer)count + 1) == LUA_TTABLE) {
 		if (count == CLUSTER_ENDPOINTS)
-			luaL_error(L, "a cluster has at most %d endpoints", CLUSTER_ENDPOINTS);
+			misuse(L, "a cluster has at most %d endpoints", CLUSTER_ENDPOINTS);
 		endpoints[count++] = take_endpoint(L, lua_gettop(L));
 		lua_pop(L, 1);
 	}
@@ -172,8 +173,8 @@ static void set_policy(lua_State *L, int factory, int cluster, struct cluster_ha
 	lua_pushvalue(L, cluster);
 	lua_call(L, 1, 1);
 	if (!lua_isfunction(L, -1))
-		luaL_error(L, "moongate.cluster: policy must return a function(query), not a %s",
-		           luaL_typename(L, -1));
+		misuse(L, "moongate.cluster: policy must return a function(query), not a %s",
+		       luaL_typename(L, -1));
 	lua_setiuservalue(L, cluster, CLUSTER_POLICY);
 	struct query_handle *handle = query_handle_new(L);
 	lua_setiuservalue(L, cluster, CLUSTER_QUERY);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "script/blocking.h"
 #include "script/loans.h"
+#include "script/misuse.h"
 #include "script/rows.h"
 
 #include <string.h>
@@ -35,7 +36,7 @@ static int borrow(lua_State *L)
 	const char *what = luaL_checkstring(L, 3);
 	struct connection *c = push_connection(L, 1);
 	int handle = lua_gettop(L);
-	struct blocking *b = blocking_begin(L, h->state, what);
+	struct blocking *b = blocking_begin_on(L, h, what);
 	const struct dispatch_request request = {
 	        .cluster = h->cluster,
 	        .route = cluster_default_route(h->cluster, intent),
@@ -53,11 +54,14 @@ static int borrow(lua_State *L)
 
 static struct connection *check(lua_State *L)
 {
-	struct connection *c = luaL_checkudata(L, 1, CONNECTION_HANDLE);
+	struct connection *c = luaL_testudata(L, 1, CONNECTION_HANDLE);
+	if (!c)
+		misuse(L,
+		       "a " CONNECTION_HANDLE " expected, got %s; its methods are called as "
+		       "connection:method()",
+		       luaL_typename(L, 1));
 	if (c->released)
-		luaL_error(L, "the connection was released");
-	if (!c->owner->cluster)
-		luaL_error(L, "the connection's cluster is closed");
+		misuse(L, "the connection was released");
 	return c;
 }
 
@@ -82,10 +86,13 @@ static void run(lua_State *L, struct connection *c, struct blocking *b,
 	const struct facts *f = classifier_facts(classifier, query->sql, strlen(query->sql), true);
 	bool write = f->intent == INTENT_WRITE;
 	bool may_commit = write && (!in_block(c) || (f->effects & EFFECT_END));
-	c->loan.pins =
-	        f->effects & EFFECT_UNPIN_ALL ? 0 : c->loan.pins | facts_pins_with_settings(f);
+	bool unpins = f->effects & EFFECT_UNPIN_ALL;
+	unsigned pins = facts_pins_with_settings(f);
+	c->loan.pins |= pins;
 	operation_run(&b->op, &c->loan, query, may_commit, blocking_done);
 	blocking_wait(L, b);
+	if (unpins && !*b->op.sqlstate)
+		c->loan.pins = pins; /* DISCARD ALL has run: it fails inside of a block */
 	if (may_commit)
 		c->owner->last_write = clock_now();
 }
@@ -95,6 +102,8 @@ static int connection_query(lua_State *L)
 {
 	struct connection *c = check(L);
 	struct exec_query query = take_query(L, 2);
+	if (!c->owner->cluster)
+		misuse(L, "the connection's cluster is closed");
 	struct blocking *b = blocking_begin(L, c->owner->state, "connection:query");
 	if (!c->loan.server)
 		return push_lost(L, c);
@@ -132,6 +141,15 @@ static int connection_release(lua_State *L)
 		loan_end(&c->loan);
 	c->released = true;
 	return 0;
+}
+
+/* core.release(connection): what pool:release() does, which may get anything. */
+static int give_back(lua_State *L)
+{
+	if (!luaL_testudata(L, 1, CONNECTION_HANDLE))
+		misuse(L, "pool:release: a " CONNECTION_HANDLE " expected, got %s",
+		       luaL_typename(L, 1));
+	return connection_release(L);
 }
 
 static int connection_tostring(lua_State *L)
@@ -202,7 +220,7 @@ void open_connection(lua_State *L)
 	                                   {"release", connection_release},
 	                                   {NULL, NULL}};
 	static const luaL_Reg functions[] = {
-	        {"borrow", borrow}, {"pool_stats", stats}, {NULL, NULL}};
+	        {"borrow", borrow}, {"release", give_back}, {"pool_stats", stats}, {NULL, NULL}};
 	handle_class(L, CONNECTION_HANDLE, metamethods, methods);
 	lua_pop(L, 1);
 	luaL_setfuncs(L, functions, 0);

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/fields.h"
 #include "script/handles.h"
+#include "script/misuse.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -92,9 +93,8 @@ static int new_route(lua_State *L)
 	struct route_config config;
 	luaL_checktype(L, 2, LUA_TTABLE);
 	if (policy_busy(&owner->policy))
-		return luaL_error(L,
-		                  "cluster:route: routes live as long as their cluster; make them "
-		                  "when the policy is built, not for each query");
+		return misuse(L, "cluster:route: routes live as long as their cluster; make them "
+		                 "when the policy is built, not for each query");
 	struct route_handle *h = lua_newuserdatauv(L, sizeof *h, 1);
 	*h = (struct route_handle){.owner = owner};
 	lua_pushvalue(L, 1);
@@ -129,6 +129,18 @@ static bool is_sqlstate(const char *text)
 	       strncmp(text, "00", 2) != 0 && strncmp(text, "01", 2) != 0;
 }
 
+/* How much of a message that is too long is kept: no half of a UTF-8 character. */
+static size_t whole_characters(const char *message)
+{
+	size_t size = strlen(message);
+	if (size < POLICY_MESSAGE)
+		return size;
+	size = POLICY_MESSAGE - 1;
+	while (size > 0 && ((unsigned char)message[size] & 0xc0) == 0x80)
+		size--;
+	return size;
+}
+
 static int reject(lua_State *L)
 {
 	const char *message = luaL_checkstring(L, 1);
@@ -136,7 +148,7 @@ static int reject(lua_State *L)
 	luaL_argcheck(L, is_sqlstate(sqlstate), 2,
 	              "a SQLSTATE of an error expected: five digits or capitals, such as 42501");
 	struct rejection *r = lua_newuserdatauv(L, sizeof *r, 0);
-	snprintf(r->message, sizeof r->message, "%s", message);
+	snprintf(r->message, sizeof r->message, "%.*s", (int)whole_characters(message), message);
 	snprintf(r->sqlstate, sizeof r->sqlstate, "%s", sqlstate);
 	luaL_setmetatable(L, REJECTION_HANDLE);
 	return 1;

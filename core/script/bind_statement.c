@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "cluster/probe.h"
 #include "script/blocking.h"
+#include "script/misuse.h"
 #include "script/rows.h"
 
 #include <math.h>
@@ -14,7 +15,7 @@ static struct verdict decide(lua_State *L, struct cluster_handle *h, const struc
 {
 	struct policy *p = &h->policy;
 	if (policy_busy(p))
-		luaL_error(L, "a policy cannot be asked while it is being asked");
+		misuse(L, "a policy cannot be asked while it is being asked");
 	if (!p->handle || p->stats.tripped)
 		return policy_default(p, q);
 	lua_getiuservalue(L, 1, CLUSTER_POLICY);
@@ -52,7 +53,7 @@ static int cluster_query(lua_State *L)
 	enum intent intent = facts->intent;
 	unsigned pins = facts_pins_with_settings(facts);
 	struct query q = question(h, facts, query.sql, query.count);
-	struct blocking *b = blocking_begin(L, h->state, "cluster:query");
+	struct blocking *b = blocking_begin_on(L, h, "cluster:query");
 	struct verdict v = decide(L, h, &q);
 	if (v.kind == VERDICT_REJECT)
 		return push_rejection(L, &v);

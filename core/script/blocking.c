@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/blocking.h"
 
+#include "cluster/pool.h"
 #include "script/rows.h"
 
 static int blocking_end(lua_State *L)
@@ -23,6 +24,15 @@ struct blocking *blocking_begin(lua_State *L, struct state *state, const char *w
 	state_enter(L, state, what);
 	b->state = state;
 	lua_toclose(L, -1);
+	return b;
+}
+
+/* Between two calls no timer runs; servers that have rested too long are closed all the same. */
+struct blocking *blocking_begin_on(lua_State *L, const struct cluster_handle *h, const char *what)
+{
+	struct blocking *b = blocking_begin(L, h->state, what);
+	for (size_t i = 0; i < h->cluster->endpoint_count; i++)
+		pools_catch_up(&h->cluster->endpoints[i]);
 	return b;
 }
 

@@ -19,6 +19,10 @@ struct blocking {
 /* Pushes it, after state_enter(). */
 struct blocking *blocking_begin(lua_State *L, struct state *state, const char *what);
 
+/* The same for an operation of this cluster's, which may borrow a server. */
+struct blocking *blocking_begin_on(lua_State *L, const struct cluster_handle *cluster,
+                                   const char *what);
+
 /* The callback for an operation inside of one. */
 void blocking_done(struct operation *op);
 

@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/handles.h"
 
+#include "script/misuse.h"
+
 #include <lauxlib.h>
 
 void handle_class(lua_State *L, const char *name, const luaL_Reg *metamethods,
@@ -51,8 +53,13 @@ int field_unknown(lua_State *L, const char *what, const char *const *names, size
 
 struct cluster_handle *check_cluster(lua_State *L, int index)
 {
-	struct cluster_handle *h = luaL_checkudata(L, index, CLUSTER_HANDLE);
+	struct cluster_handle *h = luaL_testudata(L, index, CLUSTER_HANDLE);
+	if (!h)
+		misuse(L,
+		       "a " CLUSTER_HANDLE " expected, got %s; its methods are called as "
+		       "cluster:method()",
+		       luaL_typename(L, index));
 	if (!h->cluster)
-		luaL_error(L, "the cluster is closed");
+		misuse(L, "the cluster is closed");
 	return h;
 }

@@ -29,10 +29,12 @@ static void on_loan_event(struct server *server, int events)
 {
 	struct loan *loan = server->holder;
 	(void)events;
-	if (!PQconsumeInput(server->conn)) {
-		loan_lose(loan, PQerrorMessage(server->conn));
-		return;
-	}
+	/* Twice: a farewell may be there, and behind it the end. */
+	for (int i = 0; i < 2; i++)
+		if (!PQconsumeInput(server->conn)) {
+			loan_lose(loan, PQerrorMessage(server->conn));
+			return;
+		}
 	for (PGnotify *n = PQnotifies(server->conn); n; n = PQnotifies(server->conn))
 		PQfreemem(n);
 }

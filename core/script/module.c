@@ -4,6 +4,7 @@
 
 #include "script/blocking.h"
 #include "script/handles.h"
+#include "script/misuse.h"
 
 /* Upvalues: what it is called in messages, and the function. */
 static int call_checked(lua_State *L)
@@ -12,8 +13,8 @@ static int call_checked(lua_State *L)
 	lua_insert(L, 1);
 	lua_call(L, lua_gettop(L) - 1, 2);
 	if (lua_isnil(L, -2))
-		return luaL_error(L, "%s: %s", lua_tostring(L, lua_upvalueindex(1)),
-		                  luaL_tolstring(L, -1, NULL));
+		return misuse(L, "%s: %s", lua_tostring(L, lua_upvalueindex(1)),
+		              luaL_tolstring(L, -1, NULL));
 	lua_pop(L, 1);
 	return 1;
 }
@@ -35,6 +36,7 @@ int luaopen_moongate_core(lua_State *L)
 	if (!state_of(L))
 		state_new(L, NULL);
 	lua_newtable(L);
+	open_misuse(L);
 	open_endpoint(L);
 	open_route(L);
 	open_cluster(L);

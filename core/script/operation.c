@@ -29,6 +29,11 @@ static void give_back(struct operation *op, bool usable)
 		loan_lose(op->loan, server->error);
 }
 
+static bool is(const char *sqlstate, const char *other)
+{
+	return strcmp(sqlstate, other) == 0;
+}
+
 static void finish(struct operation *op)
 {
 	op->cluster = NULL;
@@ -48,14 +53,16 @@ static void borrow(struct operation *op)
 	dispatch_start(&op->dispatch, &op->request, on_dispatched);
 }
 
-/* Another endpoint of the route, while there may be one that was not tried. */
-static bool elsewhere(struct operation *op, const struct endpoint *without)
+/* There may be an endpoint of the route that was not tried. */
+static bool may_go_elsewhere(const struct operation *op)
 {
-	if (!op->request.route || op->attempts > op->cluster->endpoint_count)
-		return false;
+	return op->request.route && op->attempts <= op->cluster->endpoint_count;
+}
+
+static void go_elsewhere(struct operation *op, const struct endpoint *without)
+{
 	op->request.excluded |= UINT64_C(1) << without->index;
 	borrow(op);
-	return true;
 }
 
 static void lost_unsent(struct operation *op)
@@ -78,13 +85,33 @@ static void run(struct operation *op)
 		lost_unsent(op);
 }
 
+/* Why the endpoint that was tried last would not do, or else the first that is not well; "". */
+static const char *complaint(const struct operation *op, const struct endpoint *last)
+{
+	const struct cluster *c = op->cluster;
+	for (size_t i = 0; !last && i < c->endpoint_count; i++)
+		if (*c->endpoints[i].last_error)
+			last = &c->endpoints[i];
+	return last ? last->last_error : "";
+}
+
+static void fail_to_borrow(struct operation *op, const struct endpoint *last, const char *sqlstate,
+                           const char *reason)
+{
+	char message[sizeof op->message];
+	const char *why = is(sqlstate, "57P03") ? complaint(op, last) : "";
+	snprintf(message, sizeof message, "%s%s%s", reason, *why ? ": " : "", why);
+	fail(op, sqlstate, message);
+}
+
 static void on_dispatched(struct dispatch *dispatch, struct server *server, enum status status,
                           const char *sqlstate, const char *reason)
 {
 	struct operation *op = LIST_ENTRY(dispatch, struct operation, dispatch);
+	const struct endpoint *endpoint = dispatch->endpoint;
 	op->server = server;
 	if (status != ST_OK)
-		fail(op, sqlstate, reason ? reason : status_name(status));
+		fail_to_borrow(op, endpoint, sqlstate, reason ? reason : status_name(status));
 	else if (op->query.sql)
 		run(op);
 	else
@@ -99,13 +126,10 @@ static void lost(struct operation *op)
 	         op->may_commit ? ", the outcome is unknown" : "", op->server->error);
 	give_back(op, false);
 	endpoint_suspect(endpoint);
-	if (op->loan || op->may_commit || !elsewhere(op, endpoint))
+	if (op->loan || op->may_commit || !may_go_elsewhere(op))
 		fail(op, op->may_commit ? "08007" : "08006", message);
-}
-
-static bool is(const char *sqlstate, const char *other)
-{
-	return strcmp(sqlstate, other) == 0;
+	else
+		go_elsewhere(op, endpoint);
 }
 
 /* What a hot standby answers to what it cannot do: 25006 mostly, some commands others with a
@@ -125,13 +149,15 @@ static bool repaired(struct operation *op, const char *sqlstate, const char *mes
 	if (op->loan || op->may_commit || !op->request.route || endpoint->role == ROLE_PRIMARY)
 		return false;
 	bool refused = refused_for_recovery(sqlstate, message);
-	if (!refused && !is(sqlstate, "40001"))
+	if (!refused && !(is(sqlstate, "40001") && may_go_elsewhere(op)))
 		return false;
 	PQclear(op->result);
 	op->result = NULL;
 	give_back(op, true);
-	if (!refused)
-		return elsewhere(op, endpoint);
+	if (!refused) {
+		go_elsewhere(op, endpoint);
+		return true;
+	}
 	op->refused_by_replica = true;
 	op->request.route = cluster_default_route(op->cluster, INTENT_WRITE);
 	borrow(op);
@@ -147,6 +173,9 @@ static void answered(struct operation *op)
 		message = message ? message : PQresultErrorMessage(op->result);
 		if (repaired(op, sqlstate, message))
 			return;
+		/* It was the primary when it was last asked, perhaps long ago. */
+		if (is(sqlstate, "25006") && op->server->endpoint->role == ROLE_PRIMARY)
+			endpoint_suspect(op->server->endpoint);
 		give_back(op, true);
 		fail(op, sqlstate, message);
 		return;

@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/rows.h"
 
+#include "script/misuse.h"
+
 #include <lauxlib.h>
 #include <math.h>
 #include <stdio.h>
@@ -21,6 +23,16 @@ enum {
 
 #define MAX_PARAMETERS 65535 /* protocol: an Int16, taken as unsigned */
 
+/* The shortest text that means this number: 0.1 is "0.1", also in a column of type numeric. */
+static void shortest_text(lua_Number value, char *text, size_t size)
+{
+	for (int digits = 15; digits <= 17; digits++) {
+		snprintf(text, size, "%.*g", digits, value);
+		if (strtod(text, NULL) == value)
+			return;
+	}
+}
+
 static void push_float_text(lua_State *L, lua_Number value)
 {
 	char text[40];
@@ -29,7 +41,7 @@ static void push_float_text(lua_State *L, lua_Number value)
 	else if (isinf(value))
 		snprintf(text, sizeof text, value > 0 ? "Infinity" : "-Infinity");
 	else
-		snprintf(text, sizeof text, "%.17g", value);
+		shortest_text(value, text, sizeof text);
 	lua_pushstring(L, text);
 }
 
@@ -39,15 +51,15 @@ static bool is_null(lua_State *L, int index)
 	       (lua_islightuserdata(L, index) && lua_touserdata(L, index) == NULL);
 }
 
-static void check_text(lua_State *L, int index)
+static bool is_text(lua_State *L, int index)
 {
 	size_t size;
 	const char *text = lua_tolstring(L, index, &size);
-	luaL_argcheck(L, strlen(text) == size, index, "PostgreSQL's texts hold no zero bytes");
+	return strlen(text) == size;
 }
 
-/* Replaces the value at `index` by its text; NULL for NULL. */
-static const char *take_parameter(lua_State *L, int index)
+/* Replaces the value at `index`, of parameter `number`, by its text; NULL for NULL. */
+static const char *take_parameter(lua_State *L, int index, int number)
 {
 	if (is_null(L, index))
 		return NULL;
@@ -62,10 +74,15 @@ static const char *take_parameter(lua_State *L, int index)
 			push_float_text(L, lua_tonumber(L, index));
 		break;
 	case LUA_TSTRING:
-		check_text(L, index);
+		if (!is_text(L, index))
+			misuse(L,
+			       "parameter %d: PostgreSQL's texts hold no zero bytes (a bytea is "
+			       "written as \\x and hexadecimal digits)",
+			       number);
 		return lua_tostring(L, index);
 	default:
-		luaL_typeerror(L, index, "nil, boolean, number or string");
+		misuse(L, "parameter %d: nil, boolean, number or string expected, got %s", number,
+		       luaL_typename(L, index));
 	}
 	lua_replace(L, index);
 	return lua_tostring(L, index);
@@ -73,17 +90,22 @@ static const char *take_parameter(lua_State *L, int index)
 
 struct exec_query take_query(lua_State *L, int sql)
 {
-	luaL_checktype(L, sql, LUA_TSTRING);
-	check_text(L, sql);
+	if (lua_type(L, sql) != LUA_TSTRING)
+		misuse(L, "a statement is a string; string expected, got %s",
+		       luaL_typename(L, sql));
+	if (!is_text(L, sql))
+		misuse(L, "the statement: PostgreSQL's texts hold no zero bytes");
 	struct exec_query query = {.sql = lua_tostring(L, sql), .count = lua_gettop(L) - sql};
-	luaL_argcheck(L, query.count <= MAX_PARAMETERS, sql, "too many parameters");
+	if (query.count > MAX_PARAMETERS)
+		misuse(L, "%d parameters; a statement takes %d at most", query.count,
+		       MAX_PARAMETERS);
 	if (query.count == 0) {
 		query.count = -1; /* a simple query, which may be several statements */
 		return query;
 	}
 	const char **values = lua_newuserdatauv(L, (size_t)query.count * sizeof *values, 0);
 	for (int i = 0; i < query.count; i++)
-		values[i] = take_parameter(L, sql + 1 + i);
+		values[i] = take_parameter(L, sql + 1 + i, i + 1);
 	query.values = values;
 	return query;
 }

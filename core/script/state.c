@@ -2,8 +2,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/state.h"
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "cluster/resolver.h"
+#include "script/misuse.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -47,7 +49,7 @@ static void open_own(lua_State *L, struct state *s)
 	if (s->own.loop)
 		s->own.resolver = resolver_new(s->own.loop);
 	if (s->own.resolver)
-		ev_suspend(s->own.loop);
+		state_leave(s);
 	else
 		luaL_error(L, "moongate: cannot start: no memory or descriptors for an event loop");
 }
@@ -96,10 +98,10 @@ void *state_handle(lua_State *L, const struct state *s, int index, enum handle_t
 void state_enter(lua_State *L, struct state *s, const char *what)
 {
 	if (!s->embedded)
-		luaL_error(L, "%s: a routing script says where queries go; it cannot run any",
-		           what);
+		misuse(L, "%s: a routing script says where queries go; it cannot run any", what);
 	if (s->fence.depth > 0)
-		luaL_error(L, "%s: a policy says where a query goes; it cannot run any", what);
+		misuse(L, "%s: a policy says where a query goes; it cannot run any", what);
+	s->context->stood_still += clock_now() - s->left;
 	ev_resume(s->context->loop);
 	ev_run(s->context->loop, EVRUN_NOWAIT); /* servers that have gone, answers to probes */
 }
@@ -107,4 +109,5 @@ void state_enter(lua_State *L, struct state *s, const char *what)
 void state_leave(struct state *s)
 {
 	ev_suspend(s->context->loop);
+	s->left = clock_now();
 }

@@ -21,6 +21,7 @@ enum handle_type { HANDLE_ENDPOINT, HANDLE_REJECTION, HANDLE_TYPES };
 struct state {
 	struct context *context; /* the router's, or `own` */
 	struct context own;
+	double left;   /* when state_leave() was called last */
 	bool embedded; /* it may run the loop: queries, health; not so inside of the router */
 	struct classifier *classifier; /* made at first need */
 	struct fence fence;

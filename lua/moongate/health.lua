@@ -1,6 +1,7 @@
 ---cluster:health(): what is there now, asked of all endpoints at once.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
+core.own()
 
 ---@class moongate.Health
 ---@field status "healthy"|"degraded"|"unhealthy"  all is there; the primary and not all replicas; no primary

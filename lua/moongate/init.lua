@@ -5,6 +5,7 @@
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
 local options = require "moongate.options"
+core.own()
 
 local M = {
   ---What NULL is in rows and parameters: a light userdata, the same as lua-cjson's null.

@@ -1,6 +1,7 @@
 ---cluster:pool("read" | "write"): servers to borrow, for what one statement at a time can't do.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
+core.own()
 
 ---@class moongate.Connection
 ---@field query fun(self, sql: string, ...): table?, string?, string?
@@ -11,21 +12,29 @@ local core = require "moongate.core"
 local methods = {}
 local mt = { __name = "moongate.pool", __index = methods, __metatable = false }
 
+-- Methods that are called with a dot have something else for a self.
+local function check(self, what)
+  if type(self) ~= "table" or not self.cluster then error(("%s: call it as %s()"):format(what, what), 3) end
+end
+
 ---Borrows a connection: to a replica where the intent is "read" and one will do, else to the
 ---primary. It goes back with release(), with `local c <close> = ...`, or when it is collected.
 ---@return moongate.Connection? connection, string? message, string? code
 function methods:acquire()
+  check(self, "pool:acquire")
   return core.borrow(self.cluster, self.intent, "pool:acquire")
 end
 
 ---Gives a connection back. One that is in a transaction, or keeps state of its session, is closed.
 ---@param connection moongate.Connection
-function methods:release(connection) -- luacheck: ignore 212/self
-  connection:release()
+function methods:release(connection)
+  check(self, "pool:release")
+  core.release(connection)
 end
 
 ---@return table<string, integer>  size, idle, lent, opening, waiting; opened, closed, acquired, timeouts, failures
 function methods:stats()
+  check(self, "pool:stats")
   return core.pool_stats(self.cluster, self.intent)
 end
 

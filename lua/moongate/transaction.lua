@@ -1,6 +1,7 @@
 ---cluster:transaction(fn): a block on the primary that commits, or leaves no trace.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
+core.own()
 
 ---What `fn` is given; of use only while it runs.
 ---@class moongate.Transaction
@@ -16,8 +17,10 @@ local failures = setmetatable({}, { __mode = "k" })
 ---@param sql string
 ---@return table? rows, string? message, string? code
 function methods:query(sql, ...)
-  local connection = connections[self]
-  if not connection then error("the transaction is over", 2) end
+  local connection = connections[self or false]
+  if not connection then
+    error(type(self) == "table" and "the transaction is over" or "call it as tx:query(sql, ...)", 2)
+  end
   local rows, message, code = connection:query(sql, ...)
   if not rows and not failures[self] then failures[self] = { message, code } end
   return rows, message, code
@@ -35,6 +38,7 @@ local function conclude(tx, connection, ok, ...)
   local first, message, code = ...
   local failure, status = failures[tx], connection:status()
   if not ok then
+    if first == nil then first = "the function raised nil" end
     -- With the transaction in ruins, that is what the error is about: assert(tx:query(...)).
     local ruined = failure and (status == "failed" or status == "lost")
     return give_up(connection, first, ruined and failure[2] or nil)
@@ -42,7 +46,8 @@ local function conclude(tx, connection, ok, ...)
     return give_up(connection, message, code)
   elseif status ~= "in_block" then
     -- PostgreSQL answers COMMIT of a failed transaction with ROLLBACK, which is no error.
-    failure = failure or { "the transaction was ended inside of it", "25000" }
+    failure = failure or status == "lost" and { "the connection was lost", "08006" }
+      or { "the transaction was ended inside of it", "25000" }
     return give_up(connection, failure[1], failure[2])
   end
   local done, why, sqlstate = connection:query("commit")

@@ -45,6 +45,16 @@ describe("a policy in the module", function()
     assert.equal("primary", (c:verdict "delete from t"))
   end)
 
+  it("may reject with a long message, of which no half character is left", function()
+    for padding = 0, 3 do
+      local text = ("x"):rep(padding) .. ("\u{20ac}"):rep(200)
+      local name = verdict(function() return moongate.reject(text) end)
+      assert.is_truthy(utf8.len(name))
+      assert.is_true(#name > 250)
+      assert.equal("reject: " .. text:sub(1, #name - #"reject: "), name)
+    end
+  end)
+
   it("falls back when it fails", function()
     for _, fn in ipairs {
       function() error "no" end,

@@ -65,6 +65,47 @@ describe("cluster:query", function()
     assert.error_matches(function() cluster.query("x", "select 1") end, "moongate.cluster expected")
   end)
 
+  it("writes numbers as PostgreSQL reads them: short, and exact", function()
+    local row = one([[select $1::text as tenth, $2::numeric as third, $3::int as whole, $4::text as huge,
+      $5::float8 as inf, $6::int8 as min, $1::numeric * 3 as sum]],
+      0.1, 1 / 3, 3.0, 2^70, math.huge, math.mininteger)
+    assert.same({
+      tenth = "0.1", third = "0.3333333333333333", whole = 3, huge = "1.1805916207174113e+21", inf = math.huge,
+      min = math.mininteger, sum = "0.3",
+    }, row)
+    for _ = 1, 1000 do
+      local number = math.random() * 10 ^ math.random(-300, 300)
+      assert.equal(number, one("select $1::float8 as n", number).n)
+    end
+  end)
+
+  it("blames the line that misuses it", function()
+    -- `f` must not end in a tail call, which would leave nobody to blame.
+    local function blamed(f, message)
+      local line = debug.getinfo(f, "S").linedefined
+      local _, raised = pcall(f)
+      assert.matches(("^tests/lua/query_spec%%.lua:%d: .*%s"):format(line, message), raised)
+    end
+    blamed(function() cluster:query("select $1", {}) return end, "parameter 1: nil, boolean, number or string expected")
+    blamed(function() cluster.health(42) return end, "moongate%.cluster expected, got number")
+    blamed(function() cluster.transaction(nil, print) return end, "moongate%.cluster expected, got nil")
+    blamed(function() cluster:pool("read"):release(42) return end, "pool:release: .* got number")
+    blamed(function() cluster:pool("read").acquire() return end, "call it as pool:acquire%(%)")
+    blamed(function() moongate.cluster { primary = pg.primary.url, policy = function() return 1 end } return end,
+      "policy must return a function")
+    local closed = moongate.cluster { primary = pg.primary.url }
+    closed:close()
+    blamed(function() closed:health() return end, "the cluster is closed")
+    blamed(function() closed:pool("write"):acquire() return end, "the cluster is closed")
+    blamed(function() closed:transaction(print) return end, "the cluster is closed")
+    -- What is raised inside of a transaction is its message.
+    local _, message = cluster:transaction(function(tx)
+      tx:query("select $1", print)
+      return true
+    end)
+    assert.matches("^tests/lua/query_spec%.lua:%d+: parameter 1", message)
+  end)
+
   it("counts the rows of commands", function()
     assert.same({ affected_rows = 2 },
       (cluster:query("insert into lua_query values ($1, $2), ($3, $4)", 1, "a", 2, "b")))
@@ -124,6 +165,22 @@ describe("cluster:query", function()
     assert.same({ { n = 1 } }, (c:query "select n from lua_query_view"))
   end)
 
+  it("gives up on a read that every replica cancels, with PostgreSQL's own words", function()
+    pg.primary:psql [[
+      create or replace function lua_query_cancelled() returns int language plpgsql stable as
+      $$ begin raise 'in the way of replay' using errcode = '40001'; end $$;
+      create or replace view lua_query_cancelled as select lua_query_cancelled() as n]]
+    pg:wait_for_replay()
+    local c <close> = moongate.cluster {
+      primary = pg.primary.url, replicas = { pg.replicas[1].url }, health = { interval = 0.02 },
+      policy = function(cl)
+        local reads = cl:route { to = "replicas", consistency = "eventual" }
+        return function() return reads end
+      end,
+    }
+    assert.same({ nil, "in the way of replay", "40001" }, { c:query "select n from lua_query_cancelled" })
+  end)
+
   it("refuses COPY from and to the application", function()
     local _, message, code = cluster:query "copy lua_query to stdout"
     assert.matches("COPY", message)
@@ -173,8 +230,9 @@ describe("cluster:query", function()
     }
     local rows, message, code = c:query "select 1"
     assert.is_nil(rows)
-    assert.is_string(message)
+    assert.matches("in time: .*refused", message)
     assert.equal("57P03", code)
+    assert.matches("refused", (select(2, c:query "select 1")))
     local health = c:health()
     assert.equal("unhealthy", health.status)
     assert.equal("disconnected", health.db_primary)
@@ -192,6 +250,15 @@ describe("cluster:query", function()
       primary = ("postgres://%s:%s@127.0.0.1:%d/postgres"):format(shared.ROLE, shared.PASSWORD, pg.primary.port),
     }
     assert.same({ { u = shared.ROLE } }, (allowed:query "select current_user::text as u"))
+  end)
+
+  it("lends no server that has rested too long while the application did something else", function()
+    local c <close> = moongate.cluster { primary = pg.primary.url, pool = { idle_timeout = 0.01 } }
+    assert(c:query "select 1")
+    local opened = c:pool("write"):stats().opened
+    pg.primary:psql "select pg_sleep(0.05)"
+    assert(c:query "select 1")
+    assert.equal(opened + 1, c:pool("write"):stats().opened)
   end)
 
   it("reads a large result", function()

@@ -128,6 +128,50 @@ describe("on one server", function()
       assert.equal("53300", code)
     end)
 
+    it("says that the connection was lost before its COMMIT, of which nothing is unknown", function()
+      for _, last in ipairs { "nothing", "select 1" } do
+        local ok, message, code = cluster:transaction(function(tx)
+          assert(tx:query "insert into lua_tx values (1)")
+          local pid = tx:query("select pg_backend_pid() as pid")[1].pid
+          pg.primary:psql(("select pg_terminate_backend(%d, 5000)"):format(pid))
+          if last ~= "nothing" then tx:query(last) end
+          return true
+        end)
+        assert.is_nil(ok)
+        assert.matches("lost", message)
+        assert.equal("08006", code)
+      end
+      assert.equal(0, count())
+    end)
+
+    it("may find its cluster closed", function()
+      for _, case in ipairs {
+        { fn = function() return true end, message = "lost", code = "08006" },
+        { fn = function(tx) tx:query "select 1" return true end, message = "cluster is closed" },
+        { fn = function() error "mine" end, message = "mine" },
+      } do
+        local own = moongate.cluster { primary = pg.primary.url }
+        local ok, message, code = own:transaction(function(tx)
+          assert(tx:query "insert into lua_tx values (1)")
+          own:close()
+          return case.fn(tx)
+        end)
+        assert.is_nil(ok)
+        assert.matches(case.message, message)
+        assert.equal(case.code, code)
+      end
+      wait.until_true("nothing to be left", function() return count() == 0 end)
+    end)
+
+    it("has a message even where nil was raised", function()
+      assert.same({ nil, "the function raised nil" }, { cluster:transaction(function() error(nil) end) })
+    end)
+
+    it("is asked with a colon", function()
+      local _, message = cluster:transaction(function(tx) tx.query "select 1" end)
+      assert.matches("transaction_spec%.lua:%d+: call it as tx:query", message)
+    end)
+
     it("takes a function", function()
       assert.error_matches(function() cluster:transaction "begin" end, "takes a function%(tx%), not a string")
     end)
@@ -192,6 +236,24 @@ describe("on one server", function()
         assert.equal("idle", other:status())
         assert.equal("42P01", (select(3, other:query "select * from lua_tx_temp")))
       end
+    end)
+
+    it("knows that a DISCARD ALL has failed, and lends no server with what it would have discarded", function()
+      local writes = cluster:pool "write"
+      local c = writes:acquire()
+      assert(c:query "create temp table lua_tx_kept (i int)")
+      assert(c:query "begin")
+      assert.equal("25001", (select(3, c:query "discard all")))
+      assert(c:query "rollback")
+      writes:release(c)
+      local other <close> = writes:acquire()
+      assert.equal("42P01", (select(3, other:query "select * from lua_tx_kept")))
+      assert(other:query "create temp table lua_tx_kept (i int)")
+      local pid = other:query("select pg_backend_pid() as pid")[1].pid
+      assert(other:query "discard all")
+      other:release()
+      local again <close> = writes:acquire()
+      assert.equal(pid, again:query("select pg_backend_pid() as pid")[1].pid)
     end)
 
     it("has a size", function()

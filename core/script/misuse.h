@@ -1,0 +1,15 @@
+/* misuse.h - errors that blame the application's line, not one of moongate's own Lua files. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_SCRIPT_MISUSE_H
+#define MOONGATE_SCRIPT_MISUSE_H
+
+#include <lua.h>
+
+/* Raises like luaL_error(), with the position of the innermost Lua function that is not moongate's
+ * own. */
+int misuse(lua_State *L, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
+
+/* core.own(): the file that calls it is moongate's own. */
+void open_misuse(lua_State *L);
+
+#endif
