@@ -25,15 +25,15 @@ static struct ev_loop *loop_of(const struct client *c)
 
 enum status client_new(struct worker *worker, int fd, const char *address)
 {
-	struct client *c = calloc(1, sizeof *c);
+	size_t size = strlen(address) + 1;
+	struct client *c = calloc(1, sizeof *c + size);
 	if (!c)
 		return ST_ENOMEM;
-	c->address = strdup(address);
-	if (!c->address || cancel_key_give(&worker->keys, &c->key, CANCEL_CLIENT) != ST_OK) {
-		free(c->address);
+	if (cancel_key_give(&worker->keys, &c->key, CANCEL_CLIENT) != ST_OK) {
 		free(c);
 		return ST_ENOMEM;
 	}
+	memcpy(c->address, address, size);
 	c->worker = worker;
 	c->fd = fd;
 	c->last_write = -INFINITY;
@@ -75,8 +75,6 @@ void client_free(struct client *c)
 	settings_unref(c->settings);
 	settings_unref(c->startup);
 	free(c->user);
-	free(c->database);
-	free(c->address);
 	free(c);
 }
 
@@ -153,10 +151,16 @@ void client_set_settings(struct client *c, struct settings *settings)
 static void begin_session(struct client *c, const struct startup *startup)
 {
 	c->key.long_secret = startup_minor(startup) >= 2;
-	c->user = strdup(startup->user);
-	c->database = strdup(startup->database);
+	/* In one piece: there may be ten thousand of them. */
+	size_t size = strlen(startup->user) + 1;
+	c->user = malloc(size + strlen(startup->database) + 1);
+	if (c->user) {
+		c->database =
+		        memcpy(c->user + size, startup->database, strlen(startup->database) + 1);
+		memcpy(c->user, startup->user, size);
+	}
 	enum status status = settings_read(&c->worker->settings, startup, &c->startup);
-	if (!c->user || !c->database || status == ST_ENOMEM) {
+	if (!c->user || status == ST_ENOMEM) {
 		client_close(c, "53200", "out of memory", NULL);
 		return;
 	}

@@ -36,7 +36,7 @@ struct client {
 	struct exchange *exchange;         /* NULL: nothing under way */
 	const struct script_cluster *home; /* its database's cluster and policy */
 	const struct session_config *config;
-	char *user, *database, *address;
+	char *user, *database;       /* in one block, `user`'s */
 	struct settings *startup;    /* what its startup packet asks for */
 	struct settings *settings;   /* what it has now */
 	struct prepared_name *names; /* uthash: its prepared statements */
@@ -51,6 +51,7 @@ struct client {
 	bool dirty;            /* in pool mode "session": it may have left state behind */
 	bool skip_to_sync;     /* its batch was refused: nothing counts until Sync */
 	bool eof;              /* it will send no more */
+	char address[];
 };
 
 /* Takes over `fd`. ST_ENOMEM: not taken. `address` is copied. */
