@@ -1,6 +1,7 @@
--- File descriptors: as many as the system allows, and what happens when they run out.
+-- Many clients: what each costs, who is served, and what happens when file descriptors run out.
 
 local cluster = require "tests.support.cluster"
+local process = require "moongate.process"
 local router = require "tests.support.router"
 local wait = require "tests.support.wait"
 local wire = require "tests.support.wire"
@@ -154,5 +155,78 @@ describe("file descriptors", function()
     end
     assert.equal(0, count "endpoint down")
     assert.equal(0, count "out of file descriptors")
+  end)
+end)
+
+describe("a crowd of clients", function()
+  local pg, moongate
+
+  setup(function()
+    pg = cluster.shared()
+    moongate = router.start { pg = pg, text = router.script(pg, { extra = "pool = { size = 20 }," }) }
+  end)
+  teardown(function() moongate:stop() end)
+
+  -- Completed transactions by client, from pgbench's log of each.
+  local function completed(pattern)
+    local counts = {}
+    for name in io.popen("ls " .. pattern):lines() do
+      for line in io.lines(name) do
+        local client = name .. line:match "^%d+"
+        counts[client] = (counts[client] or 0) + 1
+      end
+    end
+    return counts
+  end
+
+  it("of 1,000 that want 20 servers is served fairly", function()
+    local script = pg.dir .. "/fair.sql"
+    local file = assert(io.open(script, "w"))
+    file:write "select 1;\n"
+    file:close()
+    -- pgbench needs a descriptor per client, more than the soft limit often allows.
+    local status, _, errors = process.run({
+      "/bin/sh", "-c", 'cd "$0" && ulimit -n "$(ulimit -Hn)" && exec "$@"', pg.dir,
+      router.bin "pgbench", "-n", "-c", "1000", "-T", "3", "-l", "--log-prefix=fair_log", "-f", script, moongate:url(),
+    }, { env = router.environment_for_programs(), seconds = 60 })
+    assert.equal(0, status, errors)
+    local clients, least, most = 0, math.huge, 0
+    for _, count in pairs(completed(pg.dir .. "/fair_log.*")) do
+      clients, least, most = clients + 1, math.min(least, count), math.max(most, count)
+    end
+    assert.equal(1000, clients)
+    assert.is_true(most <= 2 * least, ("%d to %d"):format(least, most))
+  end)
+
+  -- Memory that is the router's own.
+  local function memory()
+    local file = assert(io.open(("/proc/%d/smaps_rollup"):format(moongate.pid)))
+    local text = file:read "a"
+    file:close()
+    return tonumber(text:match "Pss:%s+(%d+)") * 1024
+  end
+
+  it("of 10,000 idle ones costs 512 bytes for each #release", function()
+    os.execute 'prlimit --pid "$PPID" --nofile="$(ulimit -Hn):$(ulimit -Hn)"'
+    local limits = assert(io.open "/proc/self/limits")
+    local limit = tonumber(limits:read("a"):match "Max open files +(%d+)")
+    limits:close()
+    if limit and limit < 12000 then
+      pending(("it takes 12,000 descriptors, and there are %d"):format(limit))
+      return
+    end
+    local clients = {}
+    local function open(count)
+      for i = #clients + 1, #clients + count do
+        clients[i] = wire.open(moongate.port)
+        assert.equal("1", clients[i]:value "select 1")
+      end
+    end
+    open(1000)
+    local before = memory()
+    open(10000)
+    local each = (memory() - before) / 10000
+    for _, client in ipairs(clients) do client:close() end
+    assert.is_true(each <= 512, each .. " bytes")
   end)
 end)
