@@ -123,6 +123,7 @@ const struct session_config *session_configs_find(struct session_configs *c, con
 	struct combination *found = NULL;
 	if (!of.user && !of.database)
 		return &c->otherwise;
+	/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): uthash */
 	HASH_FIND(hh, c->combinations, &of, sizeof of, found);
 	if (found)
 		return &found->config;
