@@ -24,9 +24,8 @@ struct quotas {
 
 bool quota_yields(const struct claim *holder, const struct claim *other)
 {
-	if (other->since >= holder->since)
-		return false;
-	return other->servers < holder->servers || other->since + QUOTA_PATIENCE < holder->since;
+	bool fairer = other->servers == 0 || other->servers + 1 < holder->servers;
+	return other->since + (fairer ? QUOTA_SLICE : QUOTA_PATIENCE) < holder->since;
 }
 
 unsigned quota_size(const struct pool_config *config, unsigned size, double waited)

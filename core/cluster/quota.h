@@ -26,8 +26,10 @@ struct claim {
 };
 
 /* Whether a server that has come back to `holder` is to be closed, so that `other` may open one.
- * Who has waited longer goes first; but changing pools costs a new connection, so among pools that
- * have as many servers as `holder` only a borrower that is QUOTA_PATIENCE seconds ahead does. */
+ * Who has waited longer goes first; but changing pools costs a new connection, so `other` must be
+ * ahead by some seconds: by a slice, in which `holder` may serve its own, if it would have one
+ * server instead of none, or servers would be shared more evenly; else by a lot. */
+#define QUOTA_SLICE    0.02
 #define QUOTA_PATIENCE 1.0
 bool quota_yields(const struct claim *holder, const struct claim *other);
 

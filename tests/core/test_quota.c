@@ -57,13 +57,21 @@ static void a_pool_that_nobody_waits_for_yields_to_any_other(void **state)
 }
 
 /* Else each server would be closed and opened anew after each transaction. */
-static void among_pools_of_one_size_only_a_long_wait_is_worth_a_new_connection(void **state)
+static void a_pool_serves_its_own_for_a_slice_before_it_makes_room(void **state)
 {
 	(void)state;
-	assert_false(yields(10, 5, 9.5, 5));
-	assert_false(yields(10, 5, 9.5, 6));
-	assert_true(yields(10, 5, 9.5, 4));
-	assert_true(yields(10, 5, 10 - 1.1 * QUOTA_PATIENCE, 6));
+	assert_false(yields(10, 1, 10 - 0.9 * QUOTA_SLICE, 0));
+	assert_true(yields(10, 1, 10 - 1.1 * QUOTA_SLICE, 0));
+	assert_true(yields(10, 5, 10 - 1.1 * QUOTA_SLICE, 3));
+}
+
+static void what_would_not_share_more_evenly_takes_a_long_wait(void **state)
+{
+	(void)state;
+	for (unsigned servers = 4; servers <= 6; servers++) {
+		assert_false(yields(10, 5, 10 - 0.9 * QUOTA_PATIENCE, servers));
+		assert_true(yields(10, 5, 10 - 1.1 * QUOTA_PATIENCE, servers));
+	}
 }
 
 static void the_reserve_is_for_those_who_have_waited(void **state)
@@ -95,8 +103,8 @@ int main(void)
 	        cmocka_unit_test(quotas_of_one_name_are_one_as_long_as_somebody_has_joined),
 	        cmocka_unit_test(who_came_first_goes_first),
 	        cmocka_unit_test(a_pool_that_nobody_waits_for_yields_to_any_other),
-	        cmocka_unit_test(
-	                among_pools_of_one_size_only_a_long_wait_is_worth_a_new_connection),
+	        cmocka_unit_test(a_pool_serves_its_own_for_a_slice_before_it_makes_room),
+	        cmocka_unit_test(what_would_not_share_more_evenly_takes_a_long_wait),
 	        cmocka_unit_test(the_reserve_is_for_those_who_have_waited),
 	        cmocka_unit_test(lifetimes_differ_by_the_jitter),
 	};

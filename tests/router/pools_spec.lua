@@ -242,6 +242,7 @@ describe("pools", function()
       for i, client in ipairs(waiters) do
         client:send(wire.query(("insert into pool_turns (who) values ('%d')"):format(i)))
         round_trips(holder)
+        pg.primary:psql "select pg_sleep(0.05)" -- else their waits are as good as equal
       end
       pg.primary:psql "truncate pool_turns"
       holder:query "commit"
