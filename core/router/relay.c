@@ -129,6 +129,9 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 		c->worker->catalog_epoch++;
 	if (buffer_size(touched) == 0)
 		return ST_OK;
+	if (x->touching != x->sending + 1)
+		x->touched_before = buffer_size(&x->touched);
+	x->touching = x->sending + 1;
 	status = buffer_append(&x->touched, buffer_data(touched), buffer_size(touched));
 	if (status == ST_OK && b->effects & EFFECT_RESET && b->statements == 1)
 		status = buffer_append(&x->reset, buffer_data(touched), buffer_size(touched));
@@ -224,6 +227,8 @@ static enum status may_go(struct client *c, const struct batch *b)
 	struct exchange *x = c->exchange;
 	if (x->outstanding == RELAY_PIPELINE || x->asking || names_unsettled(x, b))
 		return ST_AGAIN;
+	if (x->outstanding && buffer_size(&c->worker->touched))
+		return ST_AGAIN; /* what fails of it is to be told from what does not */
 	if (x->open && !b->extended)
 		return may_join(x);
 	if (bound(c, x))

@@ -85,6 +85,8 @@ struct exchange {
 	bool was_reset;        /* RESET, or SET ... TO DEFAULT, perhaps */
 	unsigned effects;      /* of what ran since the session was last looked at */
 	struct buffer touched; /* names of settings that were changed, perhaps; each with its NUL */
+	uint32_t touching;     /* 1 + the last batch that added to them, */
+	size_t touched_before; /* and how much was there before it */
 	struct buffer reset;   /* those that were RESET, likewise */
 
 	/* The client's batches under way. They are counted: batch `answered` is the first of them.

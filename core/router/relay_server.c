@@ -169,6 +169,8 @@ static enum fate take_error(struct exchange *x, struct answer_scan *s, const uin
 	x->copy_in = false;
 	x->fatal = is_fatal(body, size);
 	x->failed_open = x->open && x->outstanding == 0;
+	if (x->touching == x->answered + 1) /* its settings are what they were */
+		x->touched.tail = x->touched.head + x->touched_before;
 	struct buffer instead = {0};
 	if (report_error(x, e, body, size, &instead) != ST_OK) {
 		client_drop(x->client);

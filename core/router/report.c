@@ -98,7 +98,7 @@ static const char *find_name(const struct exchange *x, const uint8_t *body, size
 	*to = (const uint8_t *)end;
 	if (*end != '"')
 		return NULL;
-	return session_client_name(x->session, x->client->names, (unsigned)number);
+	return session_client_name(x->session, (unsigned)number);
 }
 
 enum status report_error(struct exchange *x, const struct edit *edit, const uint8_t *body,

@@ -5,6 +5,7 @@
 #include "wire/frame.h"
 #include "wire/message.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,14 +105,21 @@ static enum status prepare(struct rewriter *r, struct statement *statement, stru
 }
 
 /* The server's name of a statement that is used; it is prepared where it is missing. */
-static enum status use(struct rewriter *r, struct statement *statement, char name[SESSION_NAME])
+static enum status use(struct rewriter *r, struct statement *statement, const char *client_name,
+                       char name[SESSION_NAME])
 {
 	struct prepared *p = session_find(r->session, statement);
+	enum status status = ST_OK;
 	r->x->named = statement;
+	if (!p) {
+		status = prepare(r, statement, (struct edit){.action = EDIT_SWALLOW}, name);
+		p = session_find(r->session, statement);
+	}
 	if (!p)
-		return prepare(r, statement, (struct edit){.action = EDIT_SWALLOW}, name);
+		return status == ST_OK ? ST_ENOMEM : status;
+	snprintf(p->used_as, sizeof p->used_as, "%s", client_name);
 	session_name(p->number, name);
-	return ST_OK;
+	return status;
 }
 
 /* The message makes the server complain as PostgreSQL does of a name that is taken. Parsing comes
@@ -315,7 +323,7 @@ static enum status take_use(struct rewriter *r, const struct message *m, const u
 	if (status == ST_OK && !statement)
 		return miss(r, m, name);
 	if (status == ST_OK)
-		status = use(r, statement, to);
+		status = use(r, statement, (const char *)name, to);
 	return status == ST_OK ? rename_to(r, m, name, to) : status;
 }
 

@@ -106,19 +106,13 @@ bool session_is_name(const char *name)
 	return strncmp(name, PREFIX, strlen(PREFIX)) == 0;
 }
 
-const char *session_client_name(const struct session *s, struct prepared_name *names,
-                                unsigned number)
+const char *session_client_name(const struct session *s, unsigned number)
 {
-	const struct statement *statement = NULL;
-	struct prepared_name *each, *next;
 	LIST_EACH (&s->recent, link) {
 		const struct prepared *p = LIST_ENTRY(link, struct prepared, link);
-		if (p->number == number)
-			statement = p->statement;
+		if (p->number == number && *p->used_as)
+			return p->used_as;
 	}
-	HASH_ITER (hh, names, each, next)
-		if (statement && each->statement == statement)
-			return each->name;
 	return NULL;
 }
 
