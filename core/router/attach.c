@@ -3,6 +3,7 @@
 #include "router/cancel.h"
 #include "router/errand.h"
 #include "router/relay.h"
+#include "wire/message.h"
 
 #include <stdio.h>
 
@@ -87,6 +88,15 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 		client_resume(c);
 }
 
+/* The dispatch goes on: the client's end would end it, so only words that are lost are risked. */
+static void on_wait(struct dispatch *dispatch)
+{
+	struct client *c = LIST_ENTRY(dispatch, struct exchange, dispatch)->client;
+	if (c->state == CLIENT_READY &&
+	    message_notice(&c->out, "waiting for a server connection") == ST_OK)
+		client_flush(c);
+}
+
 void relay_choose(struct exchange *x, struct route *route, struct endpoint *endpoint)
 {
 	struct client *c = x->client;
@@ -98,6 +108,7 @@ void relay_choose(struct exchange *x, struct route *route, struct endpoint *endp
 	        .database = c->database,
 	        .last_write = c->last_write,
 	        .excluded = x->excluded,
+	        .on_wait = on_wait,
 	};
 	x->route = route;
 	x->choosing_now = true;

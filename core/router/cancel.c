@@ -94,15 +94,20 @@ static void cancel_server(struct worker *w, struct server *server)
 	list_push_back(&w->cancels, &cancel->link);
 }
 
+void cancel_exchange(struct worker *w, struct exchange *x)
+{
+	if (!x->server)
+		relay_cancel_wait(x);
+	else if (x->outstanding && x->errand_count)
+		x->cancelled = true; /* not our own queries: they come first */
+	else if (x->outstanding)
+		cancel_server(w, x->server);
+}
+
 static void cancel_client(struct worker *w, struct client *c)
 {
-	struct exchange *x = c->exchange;
-	if (!x || c->state != CLIENT_READY)
-		return;
-	if (x->server && x->outstanding)
-		cancel_server(w, x->server);
-	else if (!x->server)
-		relay_cancel_wait(x);
+	if (c->exchange && c->state == CLIENT_READY)
+		cancel_exchange(w, c->exchange);
 }
 
 void cancel_request(struct worker *w, uint32_t pid, const uint8_t *secret, size_t secret_size)

@@ -17,6 +17,11 @@ struct worker;
 	64 /* under way at once; a request beyond them is dropped, as requests may be              \
 	    */
 
+struct exchange;
+
+/* What the client's server is running is cancelled, or the search for a server given up. */
+void cancel_exchange(struct worker *w, struct exchange *x);
+
 /* Unknown keys and idle clients are passed over without a word, as PostgreSQL does. */
 void cancel_request(struct worker *w, uint32_t pid, const uint8_t *secret, size_t secret_size);
 

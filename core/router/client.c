@@ -37,6 +37,7 @@ enum status client_new(struct worker *worker, int fd, const char *address)
 	c->worker = worker;
 	c->fd = fd;
 	c->last_write = -INFINITY;
+	c->heard = (float)worker->tick;
 	c->standard_strings = true;
 	ev_io_init(&c->reader, on_client_readable, fd, EV_READ);
 	ev_io_init(&c->writer, on_client_writable, fd, EV_WRITE);
@@ -316,6 +317,7 @@ static void on_client_readable(struct ev_loop *loop, ev_io *watcher, int events)
 	(void)events;
 	struct client *c = LIST_ENTRY(watcher, struct client, reader);
 	uint8_t *bytes = c->worker->bytes;
+	c->heard = (float)c->worker->tick;
 	ssize_t n = recv(c->fd, bytes, WORKER_BUFFER, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 		return;

@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/errand.h"
 
+#include "router/cancel.h"
+
 #include "wire/message.h"
 
 #include <stdio.h>
@@ -376,6 +378,8 @@ bool errand_answer(struct exchange *x, const struct frame *f, const uint8_t *bod
 	case 'Z':
 		x->errand_first = (x->errand_first + 1) % RELAY_ERRANDS;
 		x->asking = --x->errand_count > 0 && x->asking;
+		if (x->cancelled && !x->errand_count)
+			cancel_exchange(x->client->worker, x);
 		break;
 	default:
 		break;

@@ -144,6 +144,8 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 	x->chosen = false;
 	note_replay(x, b, bytes);
 	x->sending = x->pushed;
+	if (!x->outstanding && !x->open)
+		x->batch_since = c->worker->tick;
 	if (b->changes_names)
 		x->settling = x->pushed + 1;
 	enum status status = note_effects(x, b);

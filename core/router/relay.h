@@ -71,8 +71,13 @@ struct exchange {
 	bool fatal;        /* the server said FATAL; its end follows */
 	bool wrote;        /* something that may write has gone to this server */
 	char status;       /* of the last ReadyForQuery */
-	size_t passing;    /* bytes of the client's current message still to pass */
-	size_t rest;       /* bytes of the server's current message still to pass */
+	bool timed_out;    /* query_timeout has passed: the batch is being cancelled */
+	bool cancelled;    /* to be cancelled, once our own queries ahead of it are answered */
+	/* When, by the worker's coarse clock: the batch under way was sent, the block was begun,
+	 * the last answer came. */
+	double batch_since, block_since, idle_since;
+	size_t passing;          /* bytes of the client's current message still to pass */
+	size_t rest;             /* bytes of the server's current message still to pass */
 	struct buffer to_server; /* what the server does not take yet */
 	struct buffer pending;   /* received from it, an incomplete message */
 

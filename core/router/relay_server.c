@@ -89,6 +89,11 @@ static void finish_answer(struct exchange *x, char status)
 	x->outstanding--;
 	x->answered++;
 	x->completions = 0;
+	if (x->status == 'I')
+		x->block_since = x->batch_since;
+	x->batch_since = x->idle_since = c->worker->tick;
+	c->heard = (float)c->worker->tick;
+	x->timed_out = x->cancelled = false;
 	x->status = status;
 	x->copy_in = false;
 	if (flags & BATCH_WRITE)

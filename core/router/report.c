@@ -107,6 +107,10 @@ enum status report_error(struct exchange *x, const struct edit *edit, const uint
 	const uint8_t *from, *to;
 	if (edit && (edit->action == EDIT_EXISTS || edit->action == EDIT_MISSING))
 		return say(edit, instead);
+	const char *code = message_error_field(body, size, 'C');
+	if (x->timed_out && code && strcmp(code, "57014") == 0)
+		return message_error(instead, "ERROR", code,
+		                     "canceling statement due to query_timeout", NULL);
 	const char *name = find_name(x, body, size, &from, &to);
 	if (!name)
 		return ST_OK;

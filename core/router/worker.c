@@ -9,6 +9,7 @@
 #include "router/listener.h"
 #include "router/relay.h"
 #include "router/replication.h"
+#include "router/timeouts.h"
 #include "router/wash.h"
 #include "router/welcome.h"
 
@@ -70,6 +71,7 @@ static bool init_parts(struct worker *w)
 	ev_prepare_start(w->context.loop, &w->burial);
 	cancel_keys_init(&w->keys);
 	cancel_init(w);
+	timeouts_init(w);
 	return w->context.resolver && w->classifier && w->bytes;
 }
 
@@ -121,6 +123,7 @@ void worker_free(struct worker *w)
 	replication_stop(w);
 	on_burial(w->context.loop, &w->burial, 0);
 	cancel_stop(w);
+	timeouts_stop(w);
 	wash_stop(w);
 	exchange_free_spare(w);
 	cancel_keys_free(&w->keys);

@@ -42,7 +42,9 @@ struct worker {
 	struct statement_table statements;
 	uint64_t catalog_epoch; /* grows with every statement that changes a catalog */
 	struct buffer touched;  /* for the batch that is being read: see batch.h */
-	struct list cancels;    /* cancel requests under way */
+	ev_timer ticker;
+	double started, tick; /* s; from then to the last tick, see timeouts.h */
+	struct list cancels;  /* cancel requests under way */
 	unsigned cancel_count, client_count;
 	ev_async cancel_done;
 	ev_signal terminate, interrupt;

@@ -81,6 +81,14 @@ enum status message_error(struct buffer *b, const char *severity, const char *sq
 	return append(b, 'E', parts, count);
 }
 
+enum status message_notice(struct buffer *b, const char *message)
+{
+	const struct part parts[] = {{"S", 1},       text("NOTICE"), {"V", 1},
+	                             text("NOTICE"), {"C", 1},       text("00000"),
+	                             {"M", 1},       text(message),  {"", 1}};
+	return append(b, 'N', parts, sizeof parts / sizeof *parts);
+}
+
 enum status message_negotiate(struct buffer *b, const struct startup *startup)
 {
 	struct buffer names = {0};

@@ -20,6 +20,9 @@ enum status message_key(struct buffer *b, uint32_t pid, const uint8_t *secret,
 enum status message_error(struct buffer *b, const char *severity, const char *sqlstate,
                           const char *message, const char *hint) MUST_CHECK;
 
+/* NoticeResponse, of severity NOTICE and SQLSTATE 00000. */
+enum status message_notice(struct buffer *b, const char *message) MUST_CHECK;
+
 /* Tells a client that asked for a newer minor version than ours, or for `_pq_.` options, what it
  * gets: the newest that we speak, and none of the options. Appends nothing when there is nothing to
  * tell. */

@@ -1,0 +1,108 @@
+/* timeouts.c - see timeouts.h. */
+/* SPDX-License-Identifier: MIT */
+#include "router/timeouts.h"
+
+#include "base/clock.h"
+#include "router/cancel.h"
+#include "router/relay.h"
+
+#define TICK          0.25 /* s */
+#define LOGIN_TIMEOUT 60   /* s until the startup packet must be there */
+#define CLOSE_TIMEOUT 60   /* s until a client must have taken our last words */
+#define CANCEL_GRACE  5    /* s that a cancelled statement may still take */
+#define ENDS_AT_ONCE  100  /* clients in one tick: the rest goes in the next */
+
+static bool passed(double limit, double since, double now)
+{
+	return limit > 0 && now - since >= limit;
+}
+
+/* True: the client is gone. */
+static bool end(struct client *c, const char *sqlstate, const char *message)
+{
+	client_close(c, sqlstate, message, NULL);
+	return true;
+}
+
+static bool check_query(struct client *c, struct exchange *x, double now)
+{
+	double limit = c->config->query_timeout;
+	if (!x->outstanding || !passed(limit, x->batch_since, now))
+		return false;
+	if (x->timed_out && passed(limit + CANCEL_GRACE, x->batch_since, now))
+		return end(c, "57014",
+		           "the server has not cancelled a statement after query_timeout");
+	if (!x->timed_out)
+		cancel_exchange(c->worker, x);
+	x->timed_out = true;
+	return false;
+}
+
+static bool check_block(struct client *c, const struct exchange *x, double now)
+{
+	const struct session_config *config = c->config;
+	if (x->status == 'I')
+		return false;
+	if (passed(config->transaction_timeout, x->block_since, now))
+		return end(c, "25P04", "terminating connection due to transaction timeout");
+	if (!x->outstanding && passed(config->idle_transaction_timeout, x->idle_since, now))
+		return end(c, "25P03", "terminating connection due to idle-in-transaction timeout");
+	return false;
+}
+
+static bool check_ready(struct client *c, double now)
+{
+	struct exchange *x = c->exchange;
+	if (c->block.state != BLOCK_NONE &&
+	    passed(c->config->idle_transaction_timeout, c->heard, now))
+		return end(c, "25P03", "terminating connection due to idle-in-transaction timeout");
+	if (x && x->server && (check_block(c, x, now) || check_query(c, x, now)))
+		return true;
+	bool at_rest = !relay_busy(c) && (!x || x->status == 'I');
+	if (at_rest && passed(c->config->client_idle_timeout, c->heard, now))
+		return end(c, "57P05", "terminating connection due to idle-session timeout");
+	return false;
+}
+
+static bool check(struct client *c, double now)
+{
+	bool waits = c->state == CLIENT_STARTING || c->state == CLIENT_CLOSING;
+	double limit = c->state == CLIENT_STARTING ? LOGIN_TIMEOUT : CLOSE_TIMEOUT;
+	if (c->state == CLIENT_READY)
+		return check_ready(c, now);
+	if (!waits || !passed(limit, c->heard, now))
+		return false;
+	client_drop(c);
+	return true;
+}
+
+/* The end of one client may be that of others: the list is begun anew. */
+static bool end_one(struct worker *w)
+{
+	LIST_EACH (&w->clients, link)
+		if (check(LIST_ENTRY(link, struct client, link), w->tick))
+			return true;
+	return false;
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	struct worker *w = LIST_ENTRY(timer, struct worker, ticker);
+	w->tick = clock_now() - w->started;
+	for (int i = 0; i < ENDS_AT_ONCE && end_one(w); i++)
+		continue;
+}
+
+void timeouts_init(struct worker *w)
+{
+	w->started = clock_now();
+	ev_timer_init(&w->ticker, on_tick, TICK, TICK);
+	ev_timer_start(w->context.loop, &w->ticker);
+}
+
+void timeouts_stop(struct worker *w)
+{
+	ev_timer_stop(w->context.loop, &w->ticker);
+}
