@@ -46,6 +46,8 @@ static void end_cancel(struct cancel *cancel)
 		pool_release(server, reusable);
 	else if (kept)
 		server_free(server);
+	else
+		relay_cancel_done(server);
 }
 
 static void on_done(struct ev_loop *loop, ev_async *watcher, int events)

@@ -122,6 +122,9 @@ struct exchange {
 enum status relay_take(struct client *c, const uint8_t *bytes, size_t size,
                        size_t *used) MUST_CHECK;
 
+/* A cancel request for this server has ended: what had to wait for that goes on. */
+void relay_cancel_done(struct server *server);
+
 /* The client has taken all that was buffered for it: the server may be read again. */
 void relay_drained(struct client *c);
 

@@ -360,9 +360,12 @@ bool relay_settle(struct exchange *x)
 	enum status status = ST_OK;
 	if (x->outstanding || x->errand_count || x->open || c->pins & RELAY_PIN_SESSION)
 		return false;
+	bool owes = x->discarded || !owes_nothing(x);
+	if (owes && x->server->cancel)
+		return false; /* it might hit our own query: relay_cancel_done() comes back */
 	if (x->discarded)
 		status = errand_renew(x);
-	else if (!owes_nothing(x))
+	else if (owes)
 		status = errand_after_batch(x);
 	if (status != ST_OK) {
 		client_close(c, "53200", "out of memory", NULL);
@@ -456,6 +459,15 @@ void relay_on_server_event(struct server *server, int events)
 		write_more(x);
 	else if (events & EV_READ)
 		read_answers(x);
+}
+
+void relay_cancel_done(struct server *server)
+{
+	if (server->on_event != relay_on_server_event)
+		return; /* no client's any more */
+	struct exchange *x = server->holder;
+	if (!relay_settle(x))
+		client_resume(x->client);
 }
 
 void relay_drained(struct client *c)

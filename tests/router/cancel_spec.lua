@@ -165,6 +165,25 @@ describe("cancelling", function()
     assert.is_true(cancelled > 0)
   end)
 
+  -- After a SET the router asks the server what has become of it; that question is nobody's to cancel.
+  it("just as the statement ends does not hit what the router itself has to ask then", function()
+    moongate = router.start { pg = pg, text = ([[
+      local moongate = require "moongate"
+      return moongate.router { cluster = moongate.cluster {
+        primary = "postgres://127.0.0.1:%d", pool = { size = 1 } } }
+    ]]):format(pg.primary.port) }
+    local client, other = open(), open()
+    for i = 1, router.binary:find("asan") and 200 or 600 do
+      local request = wire.connect(moongate.port)
+      client:send(wire.query(("select pg_sleep(0.001); set work_mem = '%dkB'"):format(64 + i)))
+      socket.sleep(i % 10 * 0.0003)
+      request:send(wire.cancel(client.pid, client.key))
+      client:result()
+      request:close()
+      assert.equal("1", other:value "select 1") -- the client has given its server back
+    end
+  end)
+
   it("works for a named statement of the extended protocol, and for psql", function()
     start(5)
     local client = open()
