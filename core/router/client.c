@@ -147,6 +147,8 @@ void client_set_settings(struct client *c, struct settings *settings)
 	c->pins &= ~(unsigned)RELAY_PIN_ENCODING;
 	if (settings->unreadable)
 		c->pins |= RELAY_PIN_ENCODING;
+	if (settings->temporary)
+		c->pins |= PIN_TEMP;
 }
 
 static void begin_session(struct client *c, const struct startup *startup)

@@ -259,6 +259,7 @@ static const uint8_t *next_column(const uint8_t *at, const uint8_t *end, const c
 static void take_pins(struct client *c, const uint8_t **at, const uint8_t *end)
 {
 	c->pins &= ~(unsigned)PINS_TOLD;
+	c->pins |= c->settings->temporary ? PIN_TEMP : 0;
 	for (size_t i = 0; i < TOLD; i++) {
 		const char *value;
 		size_t size;

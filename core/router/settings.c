@@ -94,6 +94,8 @@ static void derive(struct settings *s)
 			s->standard_strings = !means_off(value);
 		else if (strcmp(name, "client_encoding") == 0)
 			s->unreadable = hides_quotes(value);
+		else if (strcmp(name, "search_path") == 0)
+			s->temporary = strstr(value, "pg_temp") != NULL;
 		else if (strcmp(name, "default_transaction_isolation") == 0)
 			s->serializable = strcasecmp(value, "serializable") == 0;
 		else if (strcmp(name, "default_transaction_read_only") == 0)
