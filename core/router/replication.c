@@ -406,13 +406,20 @@ struct server *replication_server(struct cancel_key *key)
 	return r->state == STREAMING ? r->server : NULL;
 }
 
+/* As much of it as the client takes at once. */
+static void say_goodbye(struct replication *r)
+{
+	static const char why[] = "terminating connection due to administrator command";
+	if (message_error(&r->to_client, "FATAL", "57P01", why, NULL) == ST_OK)
+		send(r->fd, buffer_data(&r->to_client), buffer_size(&r->to_client), MSG_NOSIGNAL);
+}
+
 void replication_stop(struct worker *w)
 {
 	LIST_EACH (&w->replications, link) {
 		struct replication *r = LIST_ENTRY(link, struct replication, link);
 		if (r->state < STREAMING)
-			refuse(r, "57P01", "terminating connection due to administrator command");
+			say_goodbye(r);
+		end(r, "the router is stopping");
 	}
-	LIST_EACH (&w->replications, link)
-		end(LIST_ENTRY(link, struct replication, link), "the router is stopping");
 }

@@ -8,8 +8,8 @@
 #define MOONGATE_ROUTER_WELCOME_H
 
 #include "base/buffer.h"
+#include "base/status.h"
 
-#include "base/buffer.h"
 #include <stdbool.h>
 #include <stdint.h>
 

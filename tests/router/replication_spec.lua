@@ -367,6 +367,20 @@ return moongate.router { cluster = moongate.cluster {
       wait.until_true("its walsender to end", function() return walsenders(pg.primary) == 0 end)
     end)
 
+    it("with the router, which says so to a client that still waits", function()
+      local lonely = router.start { pg = pg, text = ([[
+        local moongate = require "moongate"
+        return moongate.router { cluster = moongate.cluster {
+          primary = "postgres://127.0.0.1:%d", pool = { acquire_timeout = 60 } } }
+      ]]):format(process.free_port()) }
+      local client = connect(lonely.port)
+      client:send(wire.startup { user = "postgres", replication = "true" })
+      wait.until_true("the router to try", function() return lonely:log():find("refused") end)
+      lonely:stop()
+      assert.equal("57P01", client:result("E").error.C)
+      assert.is_true(client:ends())
+    end)
+
     it("with a killed primary; the next client waits until there is one again", function()
       local own <close> = throwaway.start { replicas = 1, settings = SETTINGS }
       local over = router.start { pg = own,
