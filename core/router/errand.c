@@ -56,6 +56,7 @@ static enum status run(struct exchange *x, enum errand errand, const struct buff
 		status = push(x, errand);
 	if (status == ST_OK)
 		relay_to_server(x, buffer_data(&query), buffer_size(&query));
+	x->session->unnamed = NULL; /* a simple Query ends it */
 	buffer_free(&query);
 	return status;
 }
@@ -80,6 +81,27 @@ enum status errand_apply_settings(struct exchange *x)
 	return apply(x, ERRAND_SETTINGS);
 }
 
+bool errand_must_restore(const struct exchange *x)
+{
+	bool resets = buffer_size(&x->reset) || x->effects & EFFECT_RESET_ALL;
+	return x->client->startup->size && resets && x->was_reset && !x->outstanding && !x->open &&
+	       !x->errand_count && x->status != 'E';
+}
+
+/* ReadyForQuery, if it was kept back. False: the client is gone. */
+static bool say_ready(struct exchange *x)
+{
+	struct buffer ready = {0};
+	char owed = x->owed;
+	x->owed = '\0';
+	if (!owed)
+		return true;
+	bool there = message_ready(&ready, owed) == ST_OK &&
+	             client_send(x->client, buffer_data(&ready), buffer_size(&ready));
+	buffer_free(&ready);
+	return there;
+}
+
 enum status errand_renew(struct exchange *x)
 {
 	struct client *c = x->client;
@@ -92,7 +114,8 @@ enum status errand_renew(struct exchange *x)
 	buffer_free(&x->reset);
 	session_set_settings(x->session, empty);
 	client_set_settings(c, settings_ref(c->startup));
-	return apply(x, ERRAND_RESTORE);
+	enum status status = apply(x, ERRAND_RESTORE);
+	return status == ST_OK && !x->errand_count && !say_ready(x) ? ST_CLOSED : status;
 }
 
 enum status errand_forget_sequences(struct exchange *x)
@@ -229,6 +252,8 @@ enum status errand_after_batch(struct exchange *x)
 		status = restore(x);
 	buffer_free(&x->reset);
 	x->was_reset = false;
+	if (!x->errand_count && !say_ready(x))
+		return ST_CLOSED;
 	if (status == ST_OK && x->status == 'I' && (x->effects || buffer_size(&x->touched)))
 		status = ask(x);
 	if (x->status == 'I')
@@ -365,6 +390,11 @@ static bool take_error(struct exchange *x, enum errand errand, const uint8_t *bo
 	return true;
 }
 
+bool errand_shows(const struct exchange *x, char type)
+{
+	return type == 'A' || (type == 'S' && x->errands[x->errand_first] == ERRAND_RESTORE);
+}
+
 bool errand_answer(struct exchange *x, const struct frame *f, const uint8_t *body)
 {
 	enum errand errand = x->errands[x->errand_first];
@@ -381,6 +411,8 @@ bool errand_answer(struct exchange *x, const struct frame *f, const uint8_t *bod
 		x->asking = --x->errand_count > 0 && x->asking;
 		if (x->cancelled && !x->errand_count)
 			cancel_exchange(x->client->worker, x);
+		if (errand == ERRAND_RESTORE)
+			return say_ready(x);
 		break;
 	default:
 		break;

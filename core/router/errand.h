@@ -36,8 +36,15 @@ enum status errand_begin(struct exchange *x) MUST_CHECK;
 /* A batch was answered and none is awaited: sends what is due. The status is `I` or `T`. */
 enum status errand_after_batch(struct exchange *x) MUST_CHECK;
 
+/* A batch was answered and none is awaited: whether startup settings have to come back, which the
+ * client is to hear of ahead of its ReadyForQuery. */
+bool errand_must_restore(const struct exchange *x);
+
 /* DISCARD ALL was done: the session is as new, and gets the client's startup settings back. */
 enum status errand_renew(struct exchange *x) MUST_CHECK;
+
+/* Whether the client is to see this message of an answer to an errand. */
+bool errand_shows(const struct exchange *x, char type);
 
 /* One message of an answer to an errand; `body` is all there for E, D and Z. False: nothing of the
  * exchange may be touched any more. */

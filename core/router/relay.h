@@ -88,6 +88,7 @@ struct exchange {
 	bool asked_pins;       /* the question is about pins, too */
 	bool discarded;        /* DISCARD ALL was done */
 	bool was_reset;        /* RESET, or SET ... TO DEFAULT, perhaps */
+	char owed;             /* the status of a ReadyForQuery that is kept back; NUL: none */
 	unsigned effects;      /* of what ran since the session was last looked at */
 	struct buffer touched; /* names of settings that were changed, perhaps; each with its NUL */
 	uint32_t touching;     /* 1 + the last batch that added to them, */

@@ -240,7 +240,10 @@ static enum fate note_message(struct exchange *x, struct answer_scan *s, const s
 	switch (f->type) {
 	case 'Z':
 		finish_answer(x, (char)*body);
-		return FATE_PASS;
+		if (!errand_must_restore(x))
+			return FATE_PASS;
+		x->owed = (char)*body;
+		return forward_range(x, s) ? FATE_DROP : FATE_GONE;
 	case 'G':
 		begin_copy_in(x);
 		return FATE_PASS;
@@ -262,8 +265,8 @@ static enum fate note_errand(struct exchange *x, struct answer_scan *s, const st
 {
 	if (!forward_range(x, s))
 		return FATE_GONE;
-	if (f->type == 'A')
-		return FATE_PASS; /* a notification is the client's whenever it comes */
+	if (errand_shows(x, f->type))
+		return FATE_PASS;
 	return errand_answer(x, f, s->bytes + s->at + WIRE_HEADER) ? FATE_DROP : FATE_GONE;
 }
 
@@ -369,7 +372,7 @@ bool relay_settle(struct exchange *x)
 		status = errand_after_batch(x);
 	if (status != ST_OK) {
 		client_close(c, "53200", "out of memory", NULL);
-		return true;
+		return true; /* or the client is gone already */
 	}
 	if (c->config->mode == POOL_STATEMENT && x->status != 'I') {
 		client_close(c, "0A000",
