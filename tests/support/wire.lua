@@ -58,14 +58,30 @@ function M.parse(name, sql, oids)
     .. string.pack(">" .. ("I4"):rep(#oids), table.unpack(oids)))
 end
 
----@param values string[]  in text format; false for NULL
-function M.bind(portal, statement, values)
-  local parts = { string.pack(">zzI2I2", portal, statement, 0, #values) }
+local function put_values(parts, values)
+  parts[#parts + 1] = string.pack(">I2", #values)
   for _, value in ipairs(values) do
     parts[#parts + 1] = value and string.pack(">s4", value) or string.pack(">i4", -1)
   end
-  parts[#parts + 1] = string.pack(">I2", 0)
+end
+
+---@param values string[]  in text format; false for NULL
+---@param formats integer[]?  of the results; default: all as text
+function M.bind(portal, statement, values, formats)
+  local parts = { string.pack(">zzI2", portal, statement, 0) }
+  put_values(parts, values)
+  formats = formats or {}
+  parts[#parts + 1] = string.pack(">I2" .. ("I2"):rep(#formats), #formats, table.unpack(formats))
   return M.message("B", table.concat(parts))
+end
+
+---Calls a function by its OID (the "fast path").
+---@param values string[]  in text format; false for NULL
+function M.function_call(oid, values)
+  local parts = { string.pack(">I4I2", oid, 0) }
+  put_values(parts, values)
+  parts[#parts + 1] = string.pack(">I2", 0)
+  return M.message("F", table.concat(parts))
 end
 
 ---@param what string  "S" for a statement, "P" for a portal
@@ -168,7 +184,9 @@ function M.fields(body)
   return fields
 end
 
-local function row(body)
+---The values of a DataRow.
+---@return (string|false)[]
+function M.row(body)
   local count, at = string.unpack(">I2", body)
   local values = {}
   for i = 1, count do
@@ -194,7 +212,7 @@ end
 
 local readers = {
   T = function(_, result, body) result.names = column_names(body) end,
-  D = function(_, result, body) result.rows[#result.rows + 1] = row(body) end,
+  D = function(_, result, body) result.rows[#result.rows + 1] = M.row(body) end,
   C = function(_, result, body) result.tags[#result.tags + 1] = string.unpack("z", body) end,
   E = function(_, result, body)
     local fields = M.fields(body)

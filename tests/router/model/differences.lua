@@ -1,0 +1,47 @@
+--- Where an answer through the router may differ from PostgreSQL's own, and why.
+--
+-- `accepts(direct, routed)` gets both answers to a step, as lists of lines; a step for which it says
+-- yes is no mismatch. If the transaction's status then differs, the client is not compared any more.
+-- SPDX-License-Identifier: MIT
+
+---@class tests.model.Difference
+---@field name string
+---@field reason string
+---@field accepts fun(direct: string[], routed: string[]): boolean
+
+---@type tests.model.Difference[]
+local function same_but(direct, routed, allowed)
+  if #direct ~= #routed then return false end
+  for i, line in ipairs(direct) do
+    if line ~= routed[i] and not allowed(line, routed[i]) then return false end
+  end
+  return true
+end
+
+return {
+  {
+    name = "error in a failed block",
+    reason = "a statement that the server has to parse first is refused there, as the block has failed, before "
+      .. "PostgreSQL would find another fault",
+    accepts = function(direct, routed)
+      return same_but(direct, routed, function(one, other)
+        return one:find("^E ") and other:find("C=25P02", 1, true)
+      end)
+    end,
+  },
+  {
+    name = "stale plan",
+    reason = "the statement is parsed again where its result type has changed",
+    accepts = function(direct, routed)
+      return direct[1] ~= nil and direct[1]:find("cached plan must not change result type", 1, true) ~= nil
+        and not table.concat(routed):find("C=0A000", 1, true)
+    end,
+  },
+  {
+    name = "portal of BEGIN",
+    reason = "BEGIN is answered by the router, and leaves no portal behind that could be described or run again",
+    accepts = function(_, routed)
+      return routed[1] ~= nil and routed[1]:find('C=34000 M=portal "" does not exist', 1, true) ~= nil
+    end,
+  },
+}
