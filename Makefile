@@ -37,7 +37,7 @@ ASAN := BUILD=$(BUILD)/asan OPTIMIZE="-O1 -g" \
         SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-bench all run test unit unit-build lint bench asan install clean
+.PHONY: help deps deps-test deps-bench all run test test-model unit unit-build lint bench asan install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -69,6 +69,11 @@ unit: unit-build ## C unit tests, under ASan and UBSan
 
 unit-build:
 	@$(MAKE) --no-print-directory $(ASAN) unit-tests
+
+test-model: deps-test ## random conversations at length: SEED=1 RUNS=10 STEPS=300 CLIENTS=8 FEATURES=all
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) MOONGATE_BIN=$(BUILD)/moongate LUA_PATH="lua/?.lua;lua/?/init.lua;tests/?.lua;./?.lua;;" \
+		LUA_CPATH="$(BUILD)/lib/?.so;;" $(LUA) tests/router/model/main.lua
 
 lint: deps-test ## format, static analysis, include directions
 	@BUILD=$(BUILD) sh tests/lint.sh

@@ -23,7 +23,7 @@ local function parse_arguments()
   local parser = argparse("bench", "pgbench -S through moongate, PgBouncer and directly.")
   parser:option("--rounds", "How often each peer is measured in each setting."):default("3"):convert(tonumber)
   parser:option("--seconds", "How long one measurement takes."):default("5"):convert(tonumber)
-  parser:option("--only", "One query mode."):choices { "simple", "extended" }
+  parser:option("--only", "One query mode."):choices { "simple", "extended", "prepared" }
   parser:option("--clients", "One number of clients."):convert(tonumber)
   parser:option("--peers", "Some of " .. table.concat(peers.names, ",") .. "."):default(table.concat(peers.names, ","))
   parser:option("--markdown", "Write the table to a file, too."):argname("FILE")
@@ -31,12 +31,12 @@ local function parse_arguments()
 end
 
 ---@class bench.Setting
----@field mode "simple" | "extended"
+---@field mode "simple" | "extended" | "prepared"
 ---@field clients integer
 
 local function settings_of(arguments)
   local settings = {}
-  for _, mode in ipairs(arguments.only and { arguments.only } or { "simple", "extended" }) do
+  for _, mode in ipairs(arguments.only and { arguments.only } or { "simple", "extended", "prepared" }) do
     for _, clients in ipairs(arguments.clients and { arguments.clients } or { 1, 16 }) do
       settings[#settings + 1] = { mode = mode, clients = clients }
     end
@@ -60,7 +60,7 @@ local function measure(pg, peer, setting, seconds)
   local status, output, errors = process.run({
     pg.bindir .. "/pgbench", "--select-only", "--no-vacuum",
     "--protocol=" .. setting.mode, "--client=" .. setting.clients,
-    "--jobs=" .. math.min(setting.clients, 2), "--time=" .. seconds, peer:conninfo(),
+    "--jobs=" .. math.min(setting.clients, 2), "--time=" .. seconds, peer:conninfo(setting.mode),
   }, { seconds = seconds + 60 })
   local after = peer:cpu_seconds()
   local count = tonumber(output:match("transactions actually processed: (%d+)"))

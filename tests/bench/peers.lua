@@ -52,9 +52,11 @@ function methods:cpu_seconds()
 end
 
 ---Where pgbench connects to, as libpq takes it.
+---@param mode string  its query mode
 ---@return string
-function methods:conninfo()
-  return ("host=127.0.0.1 port=%d user=postgres dbname=postgres"):format(self.port)
+function methods:conninfo(mode)
+  local database = mode == "prepared" and self.prepared_database or "postgres"
+  return ("host=127.0.0.1 port=%d user=postgres dbname=%s"):format(self.port, database)
 end
 
 function methods:stop()
@@ -89,7 +91,8 @@ end
 
 local PGBOUNCER_INI = [[
 [databases]
-* = host=127.0.0.1 port=%d
+postgres = host=127.0.0.1 port=%d
+session = host=127.0.0.1 port=%d dbname=postgres pool_mode=session
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = %d
@@ -102,15 +105,18 @@ max_client_conn = %d
 ignore_startup_parameters = extra_float_digits
 ]]
 
--- PgBouncer refuses to run as root: it gets PostgreSQL's account.
+-- PgBouncer refuses to run as root: it gets PostgreSQL's account. Before version 1.21 it knows nothing
+-- of prepared statements: they are measured in a pool of sessions, which costs it least.
 local function start_pgbouncer(pg, name)
   local port = process.free_port()
   local ini = pg.dir .. "/pgbouncer.ini"
-  write_file(ini, PGBOUNCER_INI:format(pg.primary.port, port, pg.dir, M.POOL_SIZE, M.MAX_CLIENTS))
+  write_file(ini, PGBOUNCER_INI:format(pg.primary.port, pg.primary.port, port, pg.dir, M.POOL_SIZE, M.MAX_CLIENTS))
   write_file(pg.dir .. "/pgbouncer.users", '"postgres" ""\n')
   local path = (os.getenv("PATH") or "") .. ":/usr/sbin"
-  return start_proxy(pg, name, port, { "pgbouncer", ini },
+  local self = start_proxy(pg, name, port, { "pgbouncer", ini },
     { env = { PATH = path }, uid = pg.account.uid, gid = pg.account.gid })
+  self.prepared_database = "session"
+  return self
 end
 
 local function start_moongate(pg, name, replicas)

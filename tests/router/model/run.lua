@@ -53,7 +53,8 @@ function M.seed(the_check, options)
   local plan = generator.plan(options)
   local mismatch, direct = the_check:run(plan)
   if not mismatch then return nil, plan, direct end
-  local first = check.describe({ plan[mismatch.index] }, { index = 1, direct = mismatch.direct, routed = mismatch.routed })
+  local first = check.describe({ plan[mismatch.index] },
+    { index = 1, direct = mismatch.direct, routed = mismatch.routed })
   local short, its = minimise.run(the_check, plan, mismatch, options.shrink or 20)
   return ("seed %d, step %d of %d:\n%s\nshortened to %d steps:\n%s"):format(options.seed,
     mismatch.index, #plan, first, #short, check.describe(short, its)), short, direct
