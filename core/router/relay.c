@@ -21,7 +21,11 @@
 #define FLAGS_KEPT (BATCH_WRITE | BATCH_UNCERTAIN | BATCH_COPY_END)
 
 /* What has to be looked at once the transaction is over. */
-#define EFFECTS_KEPT (EFFECT_RESET | EFFECT_RESET_ALL | EFFECT_MAY_PIN | EFFECT_UNPINS | EFFECT_DDL)
+#define EFFECTS_RESET (EFFECT_RESET | EFFECT_RESET_ALL)
+#define EFFECTS_KEPT  (EFFECTS_RESET | EFFECT_MAY_PIN | EFFECT_UNPINS | EFFECT_DDL)
+
+/* What may leave state behind, beside pins and settings. */
+#define EFFECTS_SOIL (EFFECTS_RESET | EFFECT_MAY_PIN)
 
 void relay_abandon(struct client *c)
 {
@@ -121,21 +125,22 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 	const struct buffer *touched = &c->worker->touched;
 	enum status status = ST_OK;
 	c->pins |= b->pins;
-	c->dirty |= b->pins || b->names || b->effects & EFFECTS_KEPT || buffer_size(touched);
-	if (c->pins & RELAY_PIN_SESSION)
-		return ST_OK;
-	x->effects |= (b->effects & EFFECTS_KEPT) | (b->pins ? RELAY_EFFECT_PINNED : 0);
+	c->dirty |= b->pins || b->names || b->effects & EFFECTS_SOIL || buffer_size(touched);
 	if (b->effects & EFFECT_DDL)
 		c->worker->catalog_epoch++;
-	if (buffer_size(touched) == 0)
-		return ST_OK;
+	if (b->effects & EFFECT_RESET && b->statements == 1)
+		status = buffer_append(&x->reset, buffer_data(touched), buffer_size(touched));
+	if (c->pins & RELAY_PIN_SESSION) {
+		x->effects |= b->effects & EFFECTS_RESET;
+		return status;
+	}
+	x->effects |= (b->effects & EFFECTS_KEPT) | (b->pins ? RELAY_EFFECT_PINNED : 0);
+	if (status != ST_OK || buffer_size(touched) == 0)
+		return status;
 	if (x->touching != x->sending + 1)
 		x->touched_before = buffer_size(&x->touched);
 	x->touching = x->sending + 1;
-	status = buffer_append(&x->touched, buffer_data(touched), buffer_size(touched));
-	if (status == ST_OK && b->effects & EFFECT_RESET && b->statements == 1)
-		status = buffer_append(&x->reset, buffer_data(touched), buffer_size(touched));
-	return status;
+	return buffer_append(&x->touched, buffer_data(touched), buffer_size(touched));
 }
 
 static enum status forward(struct client *c, const struct batch *b, const uint8_t *bytes)
@@ -243,14 +248,21 @@ static enum status may_go(struct client *c, const struct batch *b)
 	return judge_agrees(c, &v, x->server->endpoint) ? ST_OK : ST_AGAIN;
 }
 
-/* A batch that PostgreSQL would take, and the pool mode does not. */
-static bool refused_by_mode(struct client *c, const struct batch *b)
+/* A batch that PostgreSQL would take, and the pool mode does not. One that goes on with an open
+ * batch is the server's to answer: relay_settle() sees what comes of it. */
+static bool against_mode(const struct client *c, const struct batch *b)
 {
-	if (c->config->mode != POOL_STATEMENT || !(b->effects & EFFECT_BEGIN))
-		return false;
+	return c->config->mode == POOL_STATEMENT && b->effects & EFFECT_BEGIN &&
+	       !(c->exchange && c->exchange->open);
+}
+
+static enum status refuse_mode(struct client *c, const struct batch *b)
+{
+	if (relay_busy(c))
+		return ST_AGAIN; /* its answer comes behind those that are awaited */
 	refuse_batch(c, b, "0A000",
 	             "transaction blocks are not allowed in pool mode \"statement\"");
-	return true;
+	return ST_OK;
 }
 
 /* Advisory locks and the like of a replica would guard nothing. */
@@ -428,8 +440,10 @@ static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size,
 		if (c->exchange && (c->exchange->outstanding || !c->exchange->server))
 			return STEP_WAIT; /* a COPY may be about to begin */
 		c->discard = b.passing;
-	} else if (!refused_by_mode(c, &b) && !answer_here(c, &b, bytes) &&
-	           route_batch(c, &b, bytes) == ST_AGAIN)
+	} else if (against_mode(c, &b)) {
+		if (refuse_mode(c, &b) == ST_AGAIN)
+			return STEP_WAIT;
+	} else if (!answer_here(c, &b, bytes) && route_batch(c, &b, bytes) == ST_AGAIN)
 		return STEP_WAIT;
 	*used += b.size;
 	return STEP_GO;

@@ -361,7 +361,7 @@ bool relay_settle(struct exchange *x)
 {
 	struct client *c = x->client;
 	enum status status = ST_OK;
-	if (x->outstanding || x->errand_count || x->open || c->pins & RELAY_PIN_SESSION)
+	if (x->outstanding || x->errand_count || x->open)
 		return false;
 	bool owes = x->discarded || !owes_nothing(x);
 	if (owes && x->server->cancel)

@@ -26,6 +26,7 @@ static enum status note_setting(struct exchange *x, const char *name, const char
 	struct client *c = x->client;
 	if (strcmp(name, "standard_conforming_strings") == 0)
 		c->standard_strings = strcmp(value, "off") != 0;
+	c->dirty |= !is_of_server(name);
 	if (is_of_server(name) || c->pins & RELAY_PIN_SESSION)
 		return ST_OK;
 	return buffer_append(&x->touched, name, strlen(name) + 1);
