@@ -56,7 +56,7 @@ specs() {
 	folder=$2
 	shift 2
 	run "$name" lua5.4 /usr/bin/busted --output=tests/support/reporter.lua \
-		--helper=tests/support/helper.lua --pattern='%.lua$' \
+		--helper=tests/support/helper.lua --pattern='_spec%.lua$' \
 		"$@" -- "$folder"
 	add "$(total '^\([0-9]*\) passed, .*')" "$(total '^[0-9]* passed, \([0-9]*\) failed$')"
 }
