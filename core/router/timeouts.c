@@ -8,7 +8,7 @@
 
 #define TICK          0.25 /* s */
 #define LOGIN_TIMEOUT 60   /* s until the startup packet must be there */
-#define CLOSE_TIMEOUT 60   /* s until a client must have taken our last words */
+#define CLOSE_TIMEOUT 30   /* s until a client must have taken our last words */
 #define CANCEL_GRACE  5    /* s that a cancelled statement may still take */
 #define ENDS_AT_ONCE  100  /* clients in one tick: the rest goes in the next */
 
