@@ -11,7 +11,7 @@ RUN_PACKAGES   := gcc pkg-config libev-dev libpq-dev liblua5.4-dev lua5.4 libpg-
                   postgresql-server-dev-15 libssl-dev libc-ares-dev libxxhash-dev uthash-dev \
                   lua-argparse lua-luv lua-cjson postgresql-15 postgresql-client-15
 TEST_PACKAGES  := libcmocka-dev lua-busted lua-socket lua-check luarocks clang-format clang-tidy \
-                  python3-psycopg2 openssl procps
+                  python3-psycopg2 python3-psycopg openssl procps
 BENCH_PACKAGES := pgbouncer
 
 PKGS      := lua5.4 libpq libcares libssl libcrypto
@@ -37,7 +37,7 @@ ASAN := BUILD=$(BUILD)/asan OPTIMIZE="-O1 -g" \
         SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-bench all run test test-model unit unit-build lint bench asan install clean
+.PHONY: help deps deps-test deps-clients deps-bench all run test test-model unit unit-build lint bench asan install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,6 +47,10 @@ deps: ## install what is missing to build and run, from Debian's packages
 
 deps-test:
 	@sh tests/support/install_packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES)
+
+deps-clients: ## install node's drivers for the tests, with npm (optional)
+	@mkdir -p $(BUILD)/clients && cp tests/router/clients/package.json $(BUILD)/clients
+	@npm install --no-package-lock --no-audit --no-fund --silent --prefix $(BUILD)/clients
 
 deps-bench:
 	@sh tests/support/install_packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
