@@ -47,6 +47,7 @@ struct client {
 	double last_write;     /* when a write of its was last seen done; -INFINITY: never */
 	float heard;           /* when it last said something, or was answered: worker->tick */
 	unsigned pins;         /* enum pin, and those of relay.h: why it keeps its server */
+	unsigned pins_told;    /* those that the log has told of */
 	size_t discard;        /* bytes of a message still to pass over */
 	bool standard_strings; /* as its settings, or a SET that is not committed yet, say */
 	bool dirty;            /* in pool mode "session": it may have left state behind */

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "router/cancel.h"
 #include "router/errand.h"
+#include "router/pins.h"
 #include "router/relay.h"
 #include "router/report.h"
 #include "router/rewrite.h"
@@ -379,6 +380,8 @@ bool relay_settle(struct exchange *x)
 		             "transaction blocks are not allowed in pool mode \"statement\"", NULL);
 		return true;
 	}
+	if (!x->errand_count)
+		pins_tell(c);
 	if (!quiet(x))
 		return false;
 	relay_detach(x);

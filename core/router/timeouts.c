@@ -4,12 +4,14 @@
 
 #include "base/clock.h"
 #include "router/cancel.h"
+#include "router/pins.h"
 #include "router/relay.h"
 
 #define TICK          0.25 /* s */
 #define LOGIN_TIMEOUT 60   /* s until the startup packet must be there */
 #define CLOSE_TIMEOUT 30   /* s until a client must have taken our last words */
 #define CANCEL_GRACE  5    /* s that a cancelled statement may still take */
+#define PINS_EVERY    60   /* s between two reports of pins */
 #define ENDS_AT_ONCE  100  /* clients in one tick: the rest goes in the next */
 
 static bool passed(double limit, double since, double now)
@@ -91,6 +93,10 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)events;
 	struct worker *w = LIST_ENTRY(timer, struct worker, ticker);
 	w->tick = clock_now() - w->started;
+	if (w->tick - w->pins_counted >= PINS_EVERY) {
+		w->pins_counted = w->tick;
+		pins_count(w);
+	}
 	for (int i = 0; i < ENDS_AT_ONCE && end_one(w); i++)
 		continue;
 }

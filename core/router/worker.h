@@ -43,6 +43,7 @@ struct worker {
 	uint64_t catalog_epoch; /* grows with every statement that changes a catalog */
 	struct buffer touched;  /* for the batch that is being read: see batch.h */
 	ev_timer ticker;
+	double pins_counted;  /* when the log told of pins last */
 	double started, tick; /* s; from then to the last tick, see timeouts.h */
 	struct list cancels;  /* cancel requests under way */
 	unsigned cancel_count, client_count;

@@ -1,0 +1,15 @@
+/* pins.h - which clients keep their servers, and why, as the log tells it: each change at level
+ * `debug`, and once a minute, as long as there are any, how many at level `info`. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_ROUTER_PINS_H
+#define MOONGATE_ROUTER_PINS_H
+
+#include "router/client.h"
+
+/* The client's pins may have changed since they were told of last. */
+void pins_tell(struct client *c);
+
+/* How many clients each reason holds. */
+void pins_count(struct worker *w);
+
+#endif
