@@ -79,6 +79,10 @@ test-model: deps-test ## random conversations at length: SEED=1 RUNS=10 STEPS=30
 	@BUILD=$(BUILD) MOONGATE_BIN=$(BUILD)/moongate LUA_PATH="lua/?.lua;lua/?/init.lua;tests/?.lua;./?.lua;;" \
 		LUA_CPATH="$(BUILD)/lib/?.so;;" $(LUA) tests/router/model/main.lua
 
+test-regress: deps-test ## PostgreSQL's own regression suite through the router (docs/regression.md)
+	@$(MAKE) --no-print-directory all
+	@MOONGATE_BIN=$(BUILD)/moongate $(LUA) tests/regress.lua --sources $(BUILD)/regress --out $(BUILD)/regress
+
 lint: deps-test ## format, static analysis, include directions
 	@BUILD=$(BUILD) sh tests/lint.sh
 
