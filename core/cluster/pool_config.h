@@ -25,7 +25,7 @@ struct pool_config {
 	double lifetime_jitter; /* 0..1: by how much of it each server's own lifetime is shortened
 	                         */
 	double notice_after;    /* s of waiting after which a borrower is told; 0: never */
-	unsigned prepared_statements; /* kept per server; 0: named ones pin */
+	unsigned prepared_statements; /* kept per server; 0: no limit */
 };
 
 #define POOL_DEFAULTS                                                                              \
