@@ -207,20 +207,40 @@ static enum status refuse(struct client *c, const struct batch *b)
 	return status;
 }
 
-/* No message of the batch needs PostgreSQL's word: for a name that is taken, or no name at all. */
-static bool names_are_plain(const struct client *c, const struct batch *b, const uint8_t *bytes)
+/* The message is one that can be answered without PostgreSQL's word, be it for a name that is taken
+ * or for a portal that is not there; `*portal` is the one that is bound. */
+static bool is_plain(const struct client *c, char type, const char *body, size_t size,
+                     const char **portal)
 {
+	switch (type) {
+	case 'P':
+		return !*body || !names_find(c->names, body);
+	case 'B':
+		*portal = body;
+		return true;
+	case 'E':
+		return *portal && strcmp(*portal, body) == 0;
+	case 'C':
+		return size >= 2 && strchr("SP", *body) && *body;
+	case 'D':
+		if (size >= 2 && *body == 'P')
+			return *portal && strcmp(*portal, body + 1) == 0;
+		return size >= 2 && *body == 'S';
+	default:
+		return true;
+	}
+}
+
+static bool all_plain(const struct client *c, const struct batch *b, const uint8_t *bytes)
+{
+	const char *portal = NULL;
 	struct frame f;
 	for (const uint8_t *at = bytes, *end = bytes + b->size;
-	     at < end && wire_frame(at, (size_t)(end - at), &f) == ST_OK; at += f.size) {
-		const char *name = (const char *)at + WIRE_HEADER;
-		if (f.type == 'P' && *name && names_find(c->names, name))
+	     at < end && wire_frame(at, (size_t)(end - at), &f) == ST_OK; at += f.size)
+		if (f.size > (size_t)(end - at) ||
+		    !is_plain(c, f.type, (const char *)at + WIRE_HEADER, f.size - WIRE_HEADER,
+		              &portal))
 			return false;
-		if (strchr("CD", f.type) && (f.size < WIRE_HEADER + 2 || !strchr("SP", *name)))
-			return false;
-		if (at + f.size > end)
-			return false;
-	}
 	return true;
 }
 
@@ -252,7 +272,7 @@ enum answered block_answer(struct client *c, const struct batch *b, const uint8_
 		status = refuse(c, b);
 		return status == ST_OK ? ANSWERED : UNANSWERABLE;
 	}
-	if (b->extended && !names_are_plain(c, b, bytes))
+	if (b->extended && !all_plain(c, b, bytes))
 		return NOT_ANSWERED;
 	if (deed != DEED_CLOSE)
 		status = run(c, b, deed, &tag);
