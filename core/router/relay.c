@@ -33,16 +33,17 @@ void relay_abandon(struct client *c)
 	if (!x)
 		return;
 	struct server *server = x->server;
-	bool quiet =
-	        !x->open && !x->outstanding && !x->errand_count && !x->passing && x->status == 'I';
-	bool clean = quiet && !c->pins && !buffer_size(&x->touched) && !x->effects;
-	if (quiet && c->pins == RELAY_PIN_SESSION && !c->dirty)
+	unsigned errands = x->errand_count;
+	bool quiet = !x->open && !x->outstanding && !x->passing && x->status == 'I' && !x->rest &&
+	             !buffer_size(&x->pending) && !buffer_size(&x->to_server);
+	bool clean = quiet && !errands && !c->pins && !buffer_size(&x->touched) && !x->effects;
+	if (quiet && !errands && c->pins == RELAY_PIN_SESSION && !c->dirty)
 		clean = true;
 	exchange_free(x);
 	if (!server)
 		return;
 	if (quiet && !clean && !(c->pins & PIN_LOAD))
-		wash_server(c->worker, server);
+		wash_server(c->worker, server, errands);
 	else
 		relay_give_back(c->worker, server, clean);
 }

@@ -30,6 +30,7 @@ struct session {
 	struct list recent;          /* front: used last */
 	unsigned count, last_number;
 	struct buffer answer;      /* while it is washed: what has come so far, */
+	unsigned awaited;          /* answers that are to come, */
 	struct list washing;       /* in worker->washing, */
 	struct server *server;     /* and whose it is */
 	struct statement *unnamed; /* what its unnamed statement is, for the client attached; not

@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-/* The answer is short: ParameterStatus messages, notices, CommandComplete, ReadyForQuery. All but
- * the last byte, its status, is passed over; a partial read is put together by `got`. */
+/* The answers are short: ParameterStatus messages, notices, a row, CommandComplete, ReadyForQuery.
+ * What has come is kept and looked at from its beginning each time. */
 static void on_washed(struct server *server, int events)
 {
 	struct worker *w = server->holder;
@@ -25,12 +25,13 @@ static void on_washed(struct server *server, int events)
 	const uint8_t *at = buffer_data(&session->answer);
 	const uint8_t *end = at + buffer_size(&session->answer);
 	bool failed = status != ST_OK, done = failed;
+	unsigned answered = 0;
 	struct frame f;
 	for (; !done && wire_frame(at, (size_t)(end - at), &f) == ST_OK &&
 	       f.size <= (size_t)(end - at);
 	     at += f.size) {
 		failed |= f.type == 'E';
-		done = f.type == 'Z';
+		done = f.type == 'Z' && ++answered == session->awaited;
 	}
 	if (!done)
 		return;
@@ -39,7 +40,7 @@ static void on_washed(struct server *server, int events)
 	relay_give_back(w, server, !failed);
 }
 
-void wash_server(struct worker *w, struct server *server)
+void wash_server(struct worker *w, struct server *server, unsigned errands)
 {
 	struct session *session = session_of(server, &w->settings);
 	struct settings *empty = settings_empty(&w->settings);
@@ -58,6 +59,7 @@ void wash_server(struct worker *w, struct server *server)
 		relay_give_back(w, server, false);
 		return;
 	}
+	session->awaited = errands + 1;
 	session_forget_statements(session);
 	session_set_settings(session, empty);
 	list_push_back(&w->washing, &session->washing);

@@ -8,9 +8,10 @@
 
 struct server;
 
-/* The server is idle, outside of a block, and nobody's. It goes back to its pool when it is clean,
- * and is closed where that fails. */
-void wash_server(struct worker *w, struct server *server);
+/* The server is nobody's and outside of a block; `errands` queries of ours (errand.h) are still to
+ * be answered, and nothing else. It goes back to its pool when it is clean, and is closed where
+ * that fails. */
+void wash_server(struct worker *w, struct server *server, unsigned errands);
 
 /* Those under way are closed: the worker ends. */
 void wash_stop(struct worker *w);

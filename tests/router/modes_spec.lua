@@ -231,6 +231,26 @@ describe("pool mode", function()
     end)
   end)
 
+  -- The router may be asking the server what the session holds when its client goes.
+  it("transaction keeps the server of a client that goes as soon as it has its answer", function()
+    start [[pool = { size = 1 },]]
+    local server = pid(open())
+    for _, sql in ipairs { "set work_mem = '7MB'", "do $$ begin perform 1; end $$",
+      "create temp table mine (id int)", "listen modes" } do
+      for _ = 1, 5 do
+        local one = open { work_mem = "9MB" }
+        assert.is_nil(error_of(one, sql))
+        one:quit()
+        local two = open()
+        assert.equal(server, pid(two))
+        assert.equal("4MB", two:value "select current_setting('work_mem'), pg_backend_pid()")
+        assert.equal("0", two:value "select count(*), pg_backend_pid() from pg_listening_channels()")
+        assert.equal("42P01", error_of(two, "insert into mine values (1)"))
+        two:quit()
+      end
+    end
+  end)
+
   describe("statement", function()
     local STATEMENT = [[pool = { mode = "statement", size = 2 },]]
 
