@@ -194,6 +194,7 @@ static enum status scan_bind(const struct scan *s, const uint8_t *body, const ui
 	struct batch *b = s->batch;
 	const uint8_t *statement = batch_skip_string(body, end);
 	const uint8_t *formats = statement ? batch_skip_string(statement, end) : NULL;
+	b->binds = true;
 	if (!formats)
 		return ST_OK;
 	if (b->parameters == 0 && end - formats >= 2 &&
@@ -311,8 +312,8 @@ static enum status cut(struct batch *b, bool enough)
 	return ST_OK;
 }
 
-enum status batch_scan(const struct batch_reader *reader, const uint8_t *bytes, size_t size,
-                       struct batch *b, const char **wrong)
+static enum status scan_all(const struct batch_reader *reader, const uint8_t *bytes, size_t size,
+                            struct batch *b, const char **wrong)
 {
 	*b = (struct batch){.intent = INTENT_READ};
 	const struct scan s = {reader, b, wrong};
@@ -350,4 +351,13 @@ enum status batch_scan(const struct batch_reader *reader, const uint8_t *bytes, 
 		if (ends)
 			return ST_OK;
 	}
+}
+
+enum status batch_scan(const struct batch_reader *reader, const uint8_t *bytes, size_t size,
+                       struct batch *b, const char **wrong)
+{
+	enum status status = scan_all(reader, bytes, size, b, wrong);
+	if (b->extended && !b->binds)
+		b->pins = 0; /* what is prepared alone has not run: whoever binds it will pin */
+	return status;
 }

@@ -43,6 +43,7 @@ struct batch {
 	bool deallocates;    /* holds DEALLOCATE of a name */
 	bool unnamed;        /* prepares the unnamed statement */
 	bool needs_unnamed;  /* uses an unnamed statement that it does not prepare itself */
+	bool binds;          /* holds a Bind */
 	bool works;          /* binds, describes or parses: a server must see it */
 	unsigned executes;   /* portals that it runs */
 	unsigned parameters; /* of its first Bind */

@@ -84,7 +84,8 @@ enum status errand_apply_settings(struct exchange *x)
 bool errand_must_restore(const struct exchange *x)
 {
 	bool resets = buffer_size(&x->reset) || x->effects & EFFECT_RESET_ALL;
-	return x->client->startup->size && resets && x->was_reset && !x->outstanding && !x->open &&
+	bool done = x->discarded || (resets && x->was_reset);
+	return x->client->startup->size && done && !x->outstanding && !x->open &&
 	       !x->errand_count && x->status != 'E';
 }
 

@@ -221,6 +221,8 @@ static bool names_unsettled(const struct exchange *x, const struct batch *b)
 static enum status may_join(struct exchange *x)
 {
 	static const uint8_t flush[] = {'H', 0, 0, 0, 4};
+	if (x->outstanding)
+		return ST_AGAIN; /* of earlier batches */
 	if (x->completions == x->sent)
 		return ST_OK;
 	if (!x->flushed)

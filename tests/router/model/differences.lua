@@ -38,6 +38,13 @@ return {
     end,
   },
   {
+    name = "sequence of a transaction before",
+    reason = "currval() and lastval() know of nextval() in the same transaction only",
+    accepts = function(_, routed)
+      return table.concat(routed):find("is not yet defined in this session", 1, true) ~= nil
+    end,
+  },
+  {
     name = "reported again",
     reason = "where a block that has RESET a setting fails, the client may hear of its value once more",
     accepts = function(direct, routed)

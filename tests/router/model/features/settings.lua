@@ -98,7 +98,8 @@ end
 local function set_config(g)
   local name = pick_name(g)
   local value = pick_value(g, name)
-  if g.dice:chance(0.3) then
+  -- A name that is no literal pins its session; in a block that only reads, to a replica.
+  if not g.inside and g.dice:chance(0.3) then
     g:add({ "P", "", "select set_config($1, $2, $3)" },
       { "B", "", "", { name, (literal(value):gsub("'", "")), g.dice:pick { "t", "f" } } },
       { "D", "P", "" }, { "E", "" }, { "S" })
