@@ -62,7 +62,8 @@ run: deps ## build, then show the router routing on a throwaway cluster
 	@$(BUILD)/moongate demo
 
 test: deps-test ## all tests: C units under sanitizers, Lua, and the router on real PostgreSQL
-	@$(MAKE) --no-print-directory all unit-build asan
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(ASAN) unit-tests $(BUILD)/asan/moongate
 	@BUILD=$(BUILD) sh tests/run.sh
 
 asan: ## build the router under build/asan with ASan and UBSan
