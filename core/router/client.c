@@ -54,7 +54,7 @@ void client_drop(struct client *c)
 	c->state = CLIENT_GONE;
 	relay_abandon(c);
 	if (c->home)
-		policy_session_end(c->home->policy, &c->session);
+		policy_session_end(c->home->policy, &(struct session_facts){.vars = c->vars});
 	ev_io_stop(loop_of(c), &c->reader);
 	ev_io_stop(loop_of(c), &c->writer);
 	cancel_key_end(&c->worker->keys, &c->key);
@@ -142,7 +142,6 @@ void client_set_settings(struct client *c, struct settings *settings)
 {
 	settings_unref(c->settings);
 	c->settings = settings;
-	c->session.application_name = settings_get(settings, "application_name");
 	c->standard_strings = settings->standard_strings;
 	c->pins &= ~(unsigned)RELAY_PIN_ENCODING;
 	if (settings->unreadable)
@@ -179,11 +178,6 @@ static void begin_session(struct client *c, const struct startup *startup)
 		             NULL);
 		return;
 	}
-	c->session = (struct session_facts){
-	        .user = c->user,
-	        .database = c->database,
-	        .address = c->address,
-	};
 	c->config = cluster_session_config(c->home->cluster, c->user, c->database);
 	client_set_settings(c, settings_ref(c->startup));
 	if (c->config->mode == POOL_SESSION)

@@ -42,12 +42,12 @@ struct client {
 	struct prepared_name *names; /* uthash: its prepared statements */
 	struct statement *unnamed;   /* its unnamed one; NULL: none */
 	struct block block;
-	struct session_facts session;
 	struct cancel_key key;
 	double last_write;     /* when a write of its was last seen done; -INFINITY: never */
 	float heard;           /* when it last said something, or was answered: worker->tick */
 	unsigned pins;         /* enum pin, and those of relay.h: why it keeps its server */
 	unsigned pins_told;    /* those that the log has told of */
+	int vars;              /* see struct session_facts */
 	size_t discard;        /* bytes of a message still to pass over */
 	bool standard_strings; /* as its settings, or a SET that is not committed yet, say */
 	bool dirty;            /* in pool mode "session": it may have left state behind */

@@ -46,6 +46,13 @@ struct verdict judge_batch(struct client *c, const struct batch *b)
 		judged.intent = reads_only(c, facts) ? INTENT_READ : INTENT_WRITE;
 	else if (b->intent == INTENT_WRITE || c->pins & RELAY_PIN_SESSION)
 		judged.intent = INTENT_WRITE;
+	struct session_facts session = {
+	        .user = c->user,
+	        .database = c->database,
+	        .application_name = c->settings->application_name,
+	        .address = c->address,
+	        .vars = c->vars,
+	};
 	const struct query query = {
 	        .facts = &judged,
 	        .sql = b->sql ? b->sql : "",
@@ -53,9 +60,10 @@ struct verdict judge_batch(struct client *c, const struct batch *b)
 	        .standard_strings = c->standard_strings,
 	        .in_transaction = in_block,
 	        .parameters = b->parameters,
-	        .session = &c->session,
+	        .session = &session,
 	};
 	struct verdict v = policy_route(home->policy, &query);
+	c->vars = session.vars;
 	if (v.kind != VERDICT_REJECT && !(c->pins & RELAY_PIN_SESSION) && belongs_to_primary(c, b))
 		v = (struct verdict){.kind = VERDICT_ROUTE, .route = home->cluster->default_write};
 	return v;

@@ -144,6 +144,13 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 	return buffer_append(&x->touched, buffer_data(touched), buffer_size(touched));
 }
 
+static void push(struct exchange *x, const struct batch *b)
+{
+	uint32_t of_query = b->statements == 1;
+	x->expected = b->extended ? x->sent : of_query;
+	exchange_push(x, flags_of(x, b));
+}
+
 static enum status forward(struct client *c, const struct batch *b, const uint8_t *bytes)
 {
 	struct exchange *x = c->exchange;
@@ -165,7 +172,7 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 	if (x->open)
 		x->open_flags |= flags_of(x, b) & FLAGS_KEPT;
 	else
-		exchange_push(x, flags_of(x, b));
+		push(x, b);
 	return status;
 }
 

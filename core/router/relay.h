@@ -68,6 +68,7 @@ struct exchange {
 	bool copy_in;      /* the server reads CopyData */
 	bool drop_rest;    /* the rest of the current message is not the client's */
 	bool surplus;      /* the server said more than was asked: it is going */
+	bool ended;        /* it went when all but ReadyForQuery had come */
 	bool fatal;        /* the server said FATAL; its end follows */
 	bool wrote;        /* something that may write has gone to this server */
 	char status;       /* of the last ReadyForQuery */
@@ -103,6 +104,7 @@ struct exchange {
 	uint32_t pushed, answered;     /* answers ever awaited, and had */
 	uint32_t sending;              /* the batch that is being rewritten */
 	uint32_t sent, completions;    /* completions of the batch being sent, being answered */
+	uint32_t expected;             /* completions of the batch sent last; 0: not known */
 	uint32_t settling;             /* what names mean is settled when so many are answered */
 	struct edits edits;
 

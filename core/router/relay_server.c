@@ -167,6 +167,25 @@ enum fate {
 	FATE_GONE, /* nothing of the exchange may be touched any more */
 };
 
+/* The server goes, behind the whole answer to a lone read: only ReadyForQuery is missing. */
+static bool is_answered(const struct exchange *x)
+{
+	uint8_t flags = x->flags[x->first];
+	return x->fatal && x->decided && x->outstanding == 1 && !x->open && x->expected &&
+	       x->completions == x->expected && x->status == 'I' && !x->client->pins &&
+	       !(flags & (BATCH_WRITE | BATCH_UNCERTAIN));
+}
+
+static enum fate end_answer(struct exchange *x, struct answer_scan *s)
+{
+	static const uint8_t ready[] = {'Z', 0, 0, 0, 5, 'I'};
+	if (!forward_range(x, s) || !emit(x, ready, sizeof ready))
+		return FATE_GONE;
+	finish_answer(x, 'I');
+	x->ended = true;
+	return FATE_DROP;
+}
+
 static enum fate take_error(struct exchange *x, struct answer_scan *s, const uint8_t *body,
                             size_t size)
 {
@@ -174,6 +193,8 @@ static enum fate take_error(struct exchange *x, struct answer_scan *s, const uin
 	enum fate fate = FATE_PASS;
 	x->copy_in = false;
 	x->fatal = is_fatal(body, size);
+	if (is_answered(x))
+		return end_answer(x, s);
 	x->failed_open = x->open && x->outstanding == 0;
 	if (x->touching == x->answered + 1) /* its settings are what they were */
 		x->touched.tail = x->touched.head + x->touched_before;

@@ -84,6 +84,7 @@ static void derive(struct settings *s)
 {
 	const char *name, *value;
 	size_t at = 0;
+	s->application_name = settings_get(s, "application_name");
 	s->standard_strings = true;
 	s->parse_key = 0;
 	while (settings_next(s, &at, &name, &value)) {

@@ -26,7 +26,8 @@ struct settings {
 	bool serializable;     /* default_transaction_isolation: a standby refuses all then */
 	bool read_only;        /* default_transaction_read_only */
 	bool temporary;        /* search_path: what is made without a schema may be temporary */
-	size_t size;           /* of block: name NUL value NUL, and so on */
+	const char *application_name; /* NULL: not set */
+	size_t size;                  /* of block: name NUL value NUL, and so on */
 	char block[];
 };
 
