@@ -73,3 +73,22 @@ void exchange_free_spare(struct worker *w)
 		free(x);
 	}
 }
+
+void exchange_begin_copy_in(struct exchange *x)
+{
+	x->copy_in = true;
+	while (x->outstanding) {
+		uint8_t flags = x->flags[x->first];
+		if (flags & (BATCH_SIMPLE | BATCH_COPY_END)) {
+			x->copy_in = !(flags & BATCH_COPY_END);
+			return;
+		}
+		x->first = (x->first + 1) % RELAY_PIPELINE;
+		x->outstanding--;
+		x->answered++;
+		x->open = true;
+		x->open_flags |= flags & (BATCH_WRITE | BATCH_UNCERTAIN);
+		if (x->outstanding && !(x->flags[x->first] & BATCH_BARE))
+			return;
+	}
+}

@@ -144,6 +144,10 @@ void exchange_free(struct exchange *x);
 void exchange_free_spare(struct worker *w);
 void exchange_push(struct exchange *x, uint8_t flags);
 
+/* CopyInResponse: the Syncs that were sent ahead of the copy's end are ignored by the server, so
+ * they have no answer (55.2.6). */
+void exchange_begin_copy_in(struct exchange *x);
+
 /* Whether an awaited answer may begin or end a block. */
 bool exchange_uncertain(const struct exchange *x);
 

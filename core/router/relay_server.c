@@ -101,27 +101,6 @@ static void finish_answer(struct exchange *x, char status)
 		c->last_write = clock_now();
 }
 
-/* CopyInResponse: the Syncs that were sent ahead of the copy's end are ignored by the server, so
- * they have no answer (55.2.6). */
-static void begin_copy_in(struct exchange *x)
-{
-	x->copy_in = true;
-	while (x->outstanding) {
-		uint8_t flags = x->flags[x->first];
-		if (flags & (BATCH_SIMPLE | BATCH_COPY_END)) {
-			x->copy_in = !(flags & BATCH_COPY_END);
-			return;
-		}
-		x->first = (x->first + 1) % RELAY_PIPELINE;
-		x->outstanding--;
-		x->answered++;
-		x->open = true;
-		x->open_flags |= flags & (BATCH_WRITE | BATCH_UNCERTAIN);
-		if (x->outstanding && !(x->flags[x->first] & BATCH_BARE))
-			return;
-	}
-}
-
 /* A response is decided by its first row or its end; until then it may be taken back. */
 static bool decides(char type)
 {
@@ -267,7 +246,7 @@ static enum fate note_message(struct exchange *x, struct answer_scan *s, const s
 		x->owed = (char)*body;
 		return forward_range(x, s) ? FATE_DROP : FATE_GONE;
 	case 'G':
-		begin_copy_in(x);
+		exchange_begin_copy_in(x);
 		return FATE_PASS;
 	case 'E':
 		return take_error(x, s, body, size);
