@@ -91,6 +91,10 @@ bench: deps-bench ## pgbench through moongate, PgBouncer and directly, side by s
 	@$(MAKE) --no-print-directory all
 	@$(LUA) tests/bench/bench.lua
 
+bench-idle: deps-bench ## what an idle client costs in memory, and how evenly busy ones are served
+	@$(MAKE) --no-print-directory all
+	@ulimit -n "$$(ulimit -Hn)" && $(LUA) tests/bench/idle.lua
+
 bench-policy: $(BUILD)/tests/bench_policy ## what a policy costs per query, fence and all
 	@$(BUILD)/tests/bench_policy
 
