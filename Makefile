@@ -37,7 +37,7 @@ ASAN := BUILD=$(BUILD)/asan OPTIMIZE="-O1 -g" \
         SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-clients deps-bench all run test test-model unit unit-build lint bench asan install clean
+.PHONY: help deps deps-test deps-clients deps-bench all run test test-model test-regress unit unit-build lint bench asan install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

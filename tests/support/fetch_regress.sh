@@ -36,7 +36,7 @@ download() {
 	mkdir -p "$dest/apt/parts" "$dest/apt/lists/partial" "$dest/apt/cache/archives/partial"
 	debian_sources
 	own_apt apt-get update > "$dest/apt.log" 2>&1 || return 1
-	for version in $(own_apt apt-cache showsrc postgresql-15 | sed -n 's/^Version: //p' | sort -rV); do
+	for version in $(own_apt apt-cache showsrc postgresql-15 2>/dev/null | sed -n 's/^Version: //p' | sort -rV); do
 		(cd "$dest/apt" && own_apt apt-get source --only-source --download-only \
 			"postgresql-15=$version") >> "$dest/apt.log" 2>&1 && return 0
 	done
@@ -65,7 +65,12 @@ mkdir -p "$dest"
 dest=$(cd "$dest" && pwd)
 suite=$dest/suite
 command -v apt-get >/dev/null || missing "there is no apt-get to fetch postgresql-15's sources with"
-command -v pg_config >/dev/null || missing "there is no pg_config (postgresql-server-dev-15)"
+case $(pg_config --version 2>/dev/null) in
+"PostgreSQL 15"*) ;;
+*) missing "pg_config is not PostgreSQL 15's (postgresql-server-dev-15)" ;;
+esac
+[ -x "$(dirname "$(pg_config --pgxs)")/../test/regress/pg_regress" ] ||
+	missing "there is no pg_regress (postgresql-server-dev-15)"
 download || missing "apt-get source postgresql-15 does not work here, see $dest/apt.log"
 unpack "$(echo "$dest"/apt/postgresql-15_*.orig.tar.*)"
 build_library || missing "the suite's C functions cannot be built"
