@@ -10,6 +10,7 @@ local uv = require "luv"
 
 local FOLDER = "tests/router/clients/"
 local PACKAGES = (os.getenv "BUILD" or "build") .. "/clients"
+local PYTHON = "/usr/bin/python3" -- Debian's, which has Debian's packages
 local SECONDS = 240
 
 -- Whether the command runs and ends well.
@@ -25,9 +26,18 @@ local function missing_in_node(package)
   return ("node's package %s is not installed: make deps-clients"):format(package)
 end
 
+local function missing_in_python(package)
+  if works { PYTHON, "-c", "import " .. package } then return nil end
+  return ("Python's package %s is not installed: make deps-test"):format(package)
+end
+
 local CLIENTS = {
   { name = "node's pg", missing = function() return missing_in_node "pg" end,
     command = { "node", FOLDER .. "pg.mjs" } },
+  { name = "node's postgres", missing = function() return missing_in_node "postgres" end,
+    command = { "node", FOLDER .. "postgres.mjs" } },
+  { name = "psycopg", missing = function() return missing_in_python "psycopg" end,
+    command = { PYTHON, FOLDER .. "psycopg_client.py" } },
 }
 
 describe("through the router, over fewer servers than connections,", function()
