@@ -50,7 +50,7 @@ deps-test:
 
 deps-clients: ## install node's drivers for the tests, with npm (optional)
 	@mkdir -p $(BUILD)/clients && cp tests/router/clients/package.json $(BUILD)/clients
-	@npm install --no-package-lock --no-audit --no-fund --silent --prefix $(BUILD)/clients
+	@npm install --no-package-lock --no-audit --no-fund --silent --fetch-retries 1 --prefix $(BUILD)/clients
 
 deps-bench:
 	@sh tests/support/install_packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
