@@ -87,7 +87,9 @@ static bool run_here(struct exchange *x)
 	if (!stale)
 		return false;
 	rewrite_undo_all(x);
-	session_remove(x->session, stale);
+	stale = session_find(x->session, x->named); /* not if it was this batch that made it */
+	if (stale)
+		session_remove(x->session, stale);
 	buffer_free(&x->held);
 	if (errand_skip(x) == ST_OK && send_again(x) == ST_OK)
 		return true;
