@@ -3,6 +3,7 @@
 -- SPDX-License-Identifier: MIT
 
 local differences = require "tests.router.model.differences"
+local process = require "moongate.process"
 local message = require "tests.router.model.message"
 local schedule = require "tests.router.model.schedule"
 local world = require "tests.router.model.world"
@@ -19,6 +20,7 @@ local MOST_STEPS = 30
 ---@class tests.model.Check
 ---@field world tests.model.World
 ---@field port integer      of what is tested
+---@field plan tests.model.Plan?  that has been run last
 ---@field accepted table<string, integer>  how often each known difference was met
 local methods = {}
 local mt = { __name = "tests.model.check", __index = methods }
@@ -67,9 +69,11 @@ end
 ---@param silence number?  seconds after which no more answers are expected
 ---@return tests.model.Mismatch? mismatch, string[][] direct  and the answers of PostgreSQL itself
 function methods:run(plan, silence)
+  self.plan = plan
   self.world:reset(schedule.clients(plan))
   local direct = schedule.run(plan, self.world.pg.primary.port, world.DIRECT, silence)
   local routed = schedule.run(plan, self.port, world.ROUTED, silence)
+  if not process.port_answers(self.port) then error("what is tested has ended, or listens no more", 0) end
   return compare(self, plan, direct, routed), direct
 end
 

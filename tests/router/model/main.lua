@@ -68,26 +68,38 @@ local function all_seeds(the_check)
   return true
 end
 
+-- What broke off the test, and how to see it again.
+local function failure(err, the_check, router)
+  local lines = { type(err) == "table" and err.signal and "interrupted by " .. err.signal or tostring(err) }
+  if the_check.plan then
+    local path = (os.getenv "BUILD" or "build") .. "/model-broken.lua"
+    run.save(the_check.plan, path)
+    lines[#lines + 1] = "see it again: make test-model REPLAY=" .. path
+  end
+  if router and not router:is_running() then
+    lines[#lines + 1] = ("the router has ended with signal %d, its log ends with"):format(router.process.signal)
+    lines[#lines + 1] = router:log():sub(-1000)
+  end
+  return table.concat(lines, "\n")
+end
+
 local function main()
   run.trap()
   local pg <close> = run.start_cluster()
   local router = not given "DIRECT" and run.start_router(pg) or nil
   local the_check = run.new_check(pg, router and router.port or pg.primary.port)
   local path = given "REPLAY"
-  local ok
-  if path then ok = replay(the_check, path) else ok = all_seeds(the_check) end
+  local ok, result = pcall(path and replay or all_seeds, the_check, path)
+  if not ok then error(failure(result, the_check, router), 0) end
   for name, count in pairs(the_check.accepted) do
     print(("known difference met %d times: %s"):format(count, name))
   end
   the_check.world:close()
   if router then router:stop() end
-  return ok
+  return result
 end
 
 io.stdout:setvbuf("line")
-local ok, result = xpcall(main, function(err)
-  if type(err) == "table" and err.signal then return "interrupted by " .. err.signal end
-  return debug.traceback(tostring(err))
-end)
-if not ok then io.stderr:write("model: ", result, "\n") end
+local ok, result = pcall(main)
+if not ok then io.stderr:write("model: ", tostring(result), "\n") end
 os.exit(ok and result and 0 or 1, true)

@@ -32,7 +32,9 @@ end
 ---@param pg moongate.throwaway.Cluster
 ---@return tests.Router
 function M.start_router(pg)
-  return router.start { pg = pg, text = router.script(pg, { extra = SCRIPT_OPTIONS:format(POOL_SIZE) }) }
+  local text = router.script(pg, { extra = SCRIPT_OPTIONS:format(POOL_SIZE) })
+  -- Without a role of their own the probes would be let in nowhere, and no replica would be fresh again.
+  return router.start { pg = pg, text = text:gsub("postgres://127", "postgres://postgres@127") .. "" }
 end
 
 ---@param pg moongate.throwaway.Cluster

@@ -2,6 +2,7 @@
 -- and in each a schema per client, so that no client's results depend on another's.
 -- SPDX-License-Identifier: MIT
 
+local process = require "moongate.process"
 local wait = require "tests.support.wait"
 local wire = require "tests.support.wire"
 
@@ -9,6 +10,9 @@ local M = {}
 
 ---Which database is worked on directly, and which through what is tested.
 M.DIRECT, M.ROUTED = "model_direct", "model_routed"
+
+-- By when the sessions and transactions of clients that have gone are over.
+local QUIET_SECONDS = 20
 
 -- c1 and c1x have the same tables with different rows: a wrong search_path shows.
 local SCHEMA = [[
@@ -46,7 +50,7 @@ local methods = {}
 local mt = { __name = "tests.model.world", __index = methods }
 
 local function open(node, database)
-  return wire.open(node.port, { user = "postgres", database = database })
+  return wire.open(node.port, { user = "postgres", database = database, application_name = "model admin" })
 end
 
 -- A simple query on our own account: an error raises.
@@ -60,33 +64,36 @@ end
 ---@return tests.model.World
 function M.new(pg)
   local self = setmetatable({ pg = pg, admins = {}, nodes = {} }, mt)
-  local admin <close> = setmetatable({ open(pg.primary, "postgres") }, {
-    __close = function(list) list[1]:quit() end,
-  })
-  run(admin[1], ROLES)
+  self.watcher = open(pg.primary, "postgres")
+  run(self.watcher, ROLES)
   for _, database in ipairs { M.DIRECT, M.ROUTED } do
-    run(admin[1], ("drop database if exists %s with (force)"):format(database))
-    run(admin[1], ("create database %s"):format(database))
+    run(self.watcher, ("drop database if exists %s with (force)"):format(database))
+    run(self.watcher, ("create database %s"):format(database))
     self.admins[database] = open(pg.primary, database)
   end
   for i, node in ipairs(pg.replicas) do self.nodes[i] = open(node, "postgres") end
   return self
 end
 
--- What the clients of the run before have left behind is gone: their locks above all.
+-- What the clients of the run before have left: sessions, or in the router's servers transactions and
+-- advisory locks. One line, empty where there is nothing.
+local LEFT = [[select coalesce(string_agg(what, '; '), '') from (
+  select concat_ws(' ', pid, state, wait_event, left(query, 80)) from pg_stat_activity
+    where application_name <> 'model admin' and (datname = 'DIRECT' or datname = 'ROUTED' and state <> 'idle')
+  union all
+  select concat_ws(' ', l.pid, 'holds an advisory lock') from pg_locks l join pg_database d on l.database = d.oid
+    where l.locktype = 'advisory' and d.datname = 'ROUTED') as x (what)]]
+
 local function wait_for_quiet(self)
-  local direct, routed = self.admins[M.DIRECT], self.admins[M.ROUTED]
-  wait.until_true("the direct clients' sessions to end", function()
-    return direct:value(("select count(*) from pg_stat_activity where datname = '%s' and pid <> pg_backend_pid()")
-      :format(M.DIRECT)) == "0"
-  end, 20)
-  wait.until_true("the router's clients to leave no transaction and no lock", function()
-    return routed:value(([[select
-      (select count(*) from pg_stat_activity
-        where datname = '%s' and pid <> pg_backend_pid() and state <> 'idle')
-      + (select count(*) from pg_locks l join pg_database d on l.database = d.oid
-        where l.locktype = 'advisory' and datname = '%s')]]):format(M.ROUTED, M.ROUTED)) == "0"
-  end, 20)
+  local sql = LEFT:gsub("DIRECT", M.DIRECT):gsub("ROUTED", M.ROUTED)
+  local watcher, left = self.watcher, nil
+  local quiet = process.poll(function()
+    left = watcher:value(sql)
+    return left == ""
+  end, QUIET_SECONDS)
+  if not quiet then
+    error(("%d s after its clients have gone, this is left of a run: %s"):format(QUIET_SECONDS, left), 0)
+  end
 end
 
 ---Makes the schemas of these clients anew, in both databases, and waits until the replicas have them.
@@ -109,6 +116,7 @@ function methods:reset(clients)
 end
 
 function methods:close()
+  self.watcher:quit()
   for _, admin in pairs(self.admins) do admin:quit() end
   for _, node in ipairs(self.nodes) do node:quit() end
 end
