@@ -6,6 +6,7 @@ python3 psycopg_client.py URL    exit status 1 where a check fails
 import asyncio
 import datetime
 import decimal
+import faulthandler
 import sys
 import threading
 import traceback
@@ -15,6 +16,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 URL = sys.argv[1]
+CHECK_SECONDS = 60
 CHECKS = []
 
 
@@ -387,6 +389,7 @@ def more_connections_than_servers():
 failed = 0
 for each in CHECKS:
     label = each.__name__.replace("_", " ")
+    faulthandler.dump_traceback_later(CHECK_SECONDS, exit=True)  # where it hangs; status 1
     try:
         each()
         print(f"ok {label}", flush=True)
