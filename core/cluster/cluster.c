@@ -131,7 +131,10 @@ static bool build_endpoint(struct cluster *cluster, size_t index,
                            const struct endpoint_config *config, const struct complaint *to)
 {
 	char wrong[200];
-	struct endpoint *e = &cluster->endpoints[index];
+	struct endpoint *e = calloc(1, sizeof *e);
+	if (!e)
+		return complain(to, "out of memory");
+	cluster->endpoints[index] = e;
 	cluster->endpoint_count = index + 1;
 	e->cluster = cluster;
 	e->index = (unsigned)index;
@@ -199,7 +202,7 @@ struct cluster *cluster_new(struct context *context, const struct cluster_config
 	list_init(&cluster->blocked);
 	if (!build_limits(cluster, config))
 		goto no_memory;
-	cluster->endpoints = calloc(config->endpoint_count, sizeof *cluster->endpoints);
+	cluster->endpoints = calloc(config->endpoint_count, sizeof(struct endpoint *));
 	if (!cluster->endpoints)
 		goto no_memory;
 	for (size_t i = 0; i < config->endpoint_count; i++)
@@ -218,16 +221,16 @@ fail:
 void cluster_start(struct cluster *cluster)
 {
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
-		const struct endpoint *e = &cluster->endpoints[i];
+		const struct endpoint *e = cluster->endpoints[i];
 		log_info(&cluster->context->log, "endpoint configured", LOG_T("endpoint", e->name),
 		         LOG_T("role", role_name(e->role)), LOG_T("region", e->region),
 		         LOG_N("weight", e->weight));
 	}
 	if (cluster->endpoint_count == 1)
 		log_info(&cluster->context->log, "no replica configured: the primary serves all",
-		         LOG_T("endpoint", cluster->endpoints[0].name));
+		         LOG_T("endpoint", cluster->endpoints[0]->name));
 	for (size_t i = 0; i < cluster->endpoint_count; i++)
-		probe_start(cluster->endpoints[i].probe);
+		probe_start(cluster->endpoints[i]->probe);
 }
 
 static void close_endpoint(struct endpoint *e)
@@ -244,6 +247,7 @@ static void close_endpoint(struct endpoint *e)
 	free(e->host);
 	free(e->port);
 	free(e->region);
+	free(e);
 }
 
 void cluster_free(struct cluster *cluster)
@@ -252,7 +256,7 @@ void cluster_free(struct cluster *cluster)
 		return;
 	dispatch_close_all(cluster);
 	for (size_t i = 0; i < cluster->endpoint_count; i++)
-		close_endpoint(&cluster->endpoints[i]);
+		close_endpoint(cluster->endpoints[i]);
 	routes_free(cluster->routes);
 	session_configs_free(cluster->sessions);
 	quotas_free(cluster->database_quotas);
@@ -286,7 +290,7 @@ unsigned cluster_server_demand(const struct cluster *cluster)
 struct endpoint *cluster_endpoint(const struct cluster *cluster, const char *name)
 {
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
-		struct endpoint *e = &cluster->endpoints[i];
+		struct endpoint *e = cluster->endpoints[i];
 		size_t host = strlen(e->host);
 		if (strcmp(e->name, name) == 0)
 			return e;
@@ -311,7 +315,7 @@ struct endpoint *cluster_primary(const struct cluster *cluster)
 {
 	struct endpoint *best = NULL;
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
-		struct endpoint *e = &cluster->endpoints[i];
+		struct endpoint *e = cluster->endpoints[i];
 		if (e->role == ROLE_PRIMARY && (!best || better_primary(e, best)))
 			best = e;
 	}

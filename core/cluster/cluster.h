@@ -75,7 +75,7 @@ struct cluster {
 	struct pool_config pool;
 	struct session_configs *sessions;
 	struct health_config health;
-	struct endpoint *endpoints;
+	struct endpoint **endpoints; /* each a block of its own, for others keep pointers to them */
 	size_t endpoint_count;
 	struct freshness freshness;
 	struct route *routes;        /* all that were made, for freeing */

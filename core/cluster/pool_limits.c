@@ -40,7 +40,7 @@ static struct server *longest_idle(const struct pool *pool, enum pool_limit limi
 	struct server *longest = NULL;
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
 		const struct pool *each, *next;
-		HASH_ITER (hh, cluster->endpoints[i].pools, each, next) {
+		HASH_ITER (hh, cluster->endpoints[i]->pools, each, next) {
 			if (each->quotas[limit] != pool->quotas[limit] || list_empty(&each->idle))
 				continue;
 			struct server *s = LIST_ENTRY(each->idle.prev, struct server, link);

@@ -170,7 +170,7 @@ static void collect(struct route *r, const struct demand *d, struct choices *c)
 	struct cluster *cluster = r->cluster;
 	c->count = c->preferred = 0;
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
-		struct endpoint *e = &cluster->endpoints[i];
+		struct endpoint *e = cluster->endpoints[i];
 		if (!targets(&r->config, e))
 			continue;
 		if (!usable(e, d))

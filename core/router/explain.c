@@ -221,7 +221,7 @@ int explain_check(struct context *context, const char *path, const struct script
 		const struct script_cluster *home = script_cluster_at(script, i);
 		printf("  database  %s\n", home->database);
 		for (size_t k = 0; k < home->cluster->endpoint_count; k++) {
-			const struct endpoint *e = &home->cluster->endpoints[k];
+			const struct endpoint *e = home->cluster->endpoints[k];
 			printf("    %-8s  %s weight %g%s%s\n", role_name(e->role), e->name,
 			       e->weight, e->region ? " region " : "", e->region ? e->region : "");
 		}

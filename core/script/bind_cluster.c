@@ -217,7 +217,7 @@ static int push_replicas(lua_State *L, const struct cluster *c)
 	lua_newtable(L);
 	lua_Integer count = 0;
 	for (unsigned i = 0; i < c->endpoint_count; i++)
-		if (c->endpoints[i].role == ROLE_REPLICA) {
+		if (c->endpoints[i]->role == ROLE_REPLICA) {
 			push_endpoint(L, 1, i);
 			lua_rawseti(L, -2, ++count);
 		}

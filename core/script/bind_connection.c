@@ -193,8 +193,8 @@ static int stats(lua_State *L)
 	bool read = luaL_checkoption(L, 2, NULL, intents) == INTENT_READ && c->endpoint_count > 1;
 	struct pool_stats sum = {0};
 	for (size_t i = 0; i < c->endpoint_count; i++)
-		if ((c->endpoints[i].role == ROLE_REPLICA) == read)
-			add_stats(&sum, &c->endpoints[i]);
+		if ((c->endpoints[i]->role == ROLE_REPLICA) == read)
+			add_stats(&sum, c->endpoints[i]);
 	lua_createtable(L, 0, 10);
 	set_count(L, "size", sum.size);
 	set_count(L, "idle", sum.idle);

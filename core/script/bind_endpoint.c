@@ -47,7 +47,7 @@ static const struct endpoint *check_endpoint(lua_State *L)
 		luaL_typeerror(L, 1, ENDPOINT_HANDLE);
 	if (!h->owner->cluster)
 		luaL_error(L, "the endpoint's cluster is closed");
-	return &h->owner->cluster->endpoints[h->index];
+	return h->owner->cluster->endpoints[h->index];
 }
 
 static int push_error(lua_State *L, const struct endpoint *e)
@@ -124,7 +124,7 @@ static int endpoint_tostring(lua_State *L)
 	const struct endpoint_handle *h = luaL_checkudata(L, 1, ENDPOINT_HANDLE);
 	if (h->owner->cluster)
 		lua_pushfstring(L, "%s: %s", ENDPOINT_HANDLE,
-		                h->owner->cluster->endpoints[h->index].name);
+		                h->owner->cluster->endpoints[h->index]->name);
 	else
 		lua_pushfstring(L, "%s (closed)", ENDPOINT_HANDLE);
 	return 1;

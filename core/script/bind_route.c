@@ -21,7 +21,7 @@ static bool refuse_name(lua_State *L, const struct cluster *c, const char *name)
 	luaL_buffinit(L, &b);
 	for (size_t i = 0; i < c->endpoint_count; i++) {
 		luaL_addstring(&b, i ? ", " : "");
-		luaL_addstring(&b, c->endpoints[i].name);
+		luaL_addstring(&b, c->endpoints[i]->name);
 	}
 	luaL_pushresult(&b);
 	lua_pushfstring(L, "no endpoint is called \"%s\"; there are: %s", name,
@@ -49,7 +49,7 @@ static bool known_region(lua_State *L, const struct cluster *c, const char *regi
 {
 	for (size_t i = 0; i < c->endpoint_count; i++)
 		if (!region ||
-		    (c->endpoints[i].region && strcmp(c->endpoints[i].region, region) == 0))
+		    (c->endpoints[i]->region && strcmp(c->endpoints[i]->region, region) == 0))
 			return true;
 	lua_pushfstring(L, "no endpoint has the region \"%s\"", region);
 	return false;

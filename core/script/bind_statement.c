@@ -93,7 +93,7 @@ static int cluster_verdict(lua_State *L)
 static bool all_known(const struct cluster *c, double since)
 {
 	for (size_t i = 0; i < c->endpoint_count; i++) {
-		const struct endpoint *e = &c->endpoints[i];
+		const struct endpoint *e = c->endpoints[i];
 		if (health_usable(&e->health) && e->reported < since)
 			return false;
 	}
@@ -108,8 +108,8 @@ static int cluster_probe(lua_State *L)
 	struct blocking *b = blocking_begin(L, h->state, "cluster:health");
 	double now = clock_now(), deadline = now + c->health.timeout + PROBE_QUIET;
 	for (size_t i = 0; i < c->endpoint_count; i++) {
-		endpoint_suspect(&c->endpoints[i]);
-		probe_demand(&c->endpoints[i]);
+		endpoint_suspect(c->endpoints[i]);
+		probe_demand(c->endpoints[i]);
 	}
 	while (!all_known(c, now) && clock_now() < deadline)
 		blocking_turn(L, b);

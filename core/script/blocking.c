@@ -32,7 +32,7 @@ struct blocking *blocking_begin_on(lua_State *L, const struct cluster_handle *h,
 {
 	struct blocking *b = blocking_begin(L, h->state, what);
 	for (size_t i = 0; i < h->cluster->endpoint_count; i++)
-		pools_catch_up(&h->cluster->endpoints[i]);
+		pools_catch_up(h->cluster->endpoints[i]);
 	return b;
 }
 

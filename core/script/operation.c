@@ -90,8 +90,8 @@ static const char *complaint(const struct operation *op, const struct endpoint *
 {
 	const struct cluster *c = op->cluster;
 	for (size_t i = 0; !last && i < c->endpoint_count; i++)
-		if (*c->endpoints[i].last_error)
-			last = &c->endpoints[i];
+		if (*c->endpoints[i]->last_error)
+			last = c->endpoints[i];
 	return last ? last->last_error : "";
 }
 

@@ -97,7 +97,7 @@ static struct verdict judge(lua_State *L, struct policy *p, const struct query *
 	const struct endpoint_handle *e = state_handle(L, state, -1, HANDLE_ENDPOINT);
 	if (e && e->owner == p->owner)
 		return (struct verdict){.kind = VERDICT_ENDPOINT,
-		                        .endpoint = &p->owner->cluster->endpoints[e->index]};
+		                        .endpoint = p->owner->cluster->endpoints[e->index]};
 	const struct rejection *rejection = state_handle(L, state, -1, HANDLE_REJECTION);
 	if (rejection)
 		return reject(p, rejection);

@@ -165,7 +165,7 @@ static void may_be_cancelled_by_whom_it_tells(void **state)
 		ev_run(m.context.loop, EVRUN_ONCE);
 	assert_int_equal(gone.notices, 1);
 	assert_int_equal(gone.ends, 0);
-	assert_int_equal(m.cluster->endpoints[0].waiting, 0);
+	assert_int_equal(m.cluster->endpoints[0]->waiting, 0);
 	destroy(&m);
 }
 
@@ -189,7 +189,7 @@ static void who_comes_from_elsewhere_keeps_its_place(void **state)
 	struct mute m;
 	struct pool_waiter waiters[3] = {{.since = 5}, {.since = 7}, {.since = 6}};
 	make(&m, POOL_DEFAULTS);
-	struct pool *pool = pool_of(&m.cluster->endpoints[0], NULL, NULL);
+	struct pool *pool = pool_of(m.cluster->endpoints[0], NULL, NULL);
 	for (int i = 0; i < 3; i++) {
 		waiters[i].notice_at = INFINITY;
 		pool_acquire(pool, &waiters[i], 60, on_told);

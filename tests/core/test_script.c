@@ -36,7 +36,7 @@ static void the_default_script_takes_its_cluster_from_the_environment(void **sta
 	assert_int_equal(script_cluster_count(f->script), 1);
 	const struct script_cluster *c = script_cluster(f->script, "anything");
 	assert_int_equal(c->cluster->endpoint_count, 3);
-	assert_string_equal(c->cluster->endpoints[2].region, "eu");
+	assert_string_equal(c->cluster->endpoints[2]->region, "eu");
 	assert_string_equal(answer(c->policy, &a_read), "replicas");
 	assert_string_equal(answer(c->policy, &a_write), "primary");
 }
@@ -67,9 +67,9 @@ static void databases_have_clusters_of_their_own(void **state)
 	                         "return m.router { listen = '[::1]:0', "
 	                         "clusters = { app = c(1), ['*'] = c(2) } }"));
 	assert_int_equal(script_cluster_count(f->script), 2);
-	assert_string_equal(script_cluster(f->script, "app")->cluster->endpoints[0].port, "1");
+	assert_string_equal(script_cluster(f->script, "app")->cluster->endpoints[0]->port, "1");
 	assert_string_equal(script_cluster(f->script, "app")->cluster->name, "app");
-	assert_string_equal(script_cluster(f->script, "x")->cluster->endpoints[0].port, "2");
+	assert_string_equal(script_cluster(f->script, "x")->cluster->endpoints[0]->port, "2");
 	assert_true(load_text(f, "local m = require 'moongate' return m.router { listen = 'a:1', "
 	                         "clusters = { app = m.cluster { primary = 'postgres://h' } } }"));
 	assert_null(script_cluster(f->script, "other"));
