@@ -33,6 +33,11 @@ UNIT_TESTS   := $(patsubst tests/core/%.c,$(BUILD)/tests/%,$(wildcard tests/core
 C_FILES      := $(wildcard core/*/*.[ch] tests/core/*.[ch] tests/support/*.[ch])
 LUA_FILES    := $(shell find lua scripts examples tests -name '*.lua' 2>/dev/null)
 
+# `make V=1` shows the commands themselves.
+ifeq ($(V),)
+say = @echo "  $(1)	$(patsubst $(BUILD)/%,%,$@)";
+endif
+
 ASAN := BUILD=$(BUILD)/asan OPTIMIZE="-O1 -g" \
         SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
@@ -111,28 +116,28 @@ clean: ## remove what was built
 	rm -rf $(BUILD)
 
 $(BUILD)/moongate: $(MODULE_OBJ) $(ROUTER_OBJ)
-	$(CC) $(LDFLAGS) -Wl,-E -o $@ $^ $(LDLIBS)
+	$(call say,LINK)$(CC) $(LDFLAGS) -Wl,-E -o $@ $^ $(LDLIBS)
 
 $(BUILD)/lib/moongate/core.so: $(MODULE_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -shared -o $@ $^ $(LDLIBS)
+	$(call say,LINK)$(CC) $(LDFLAGS) -shared -o $@ $^ $(LDLIBS)
 
 .PHONY: unit-tests
 unit-tests: $(UNIT_TESTS)
 
 $(BUILD)/tests/%: tests/core/%.c $(MODULE_OBJ) $(UNIT_ROUTER)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes -Itests/core -MMD -MP $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(UNIT_ROUTER) $(LDLIBS) -lcmocka
+	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes -Itests/core -MMD -MP $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(UNIT_ROUTER) $(LDLIBS) -lcmocka
 
 $(BUILD)/tests/bench_%: tests/bench/%.c $(MODULE_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(LDLIBS)
+	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(LDLIBS)
 
 # The parser's tree is PostgreSQL's own: only these files see its headers.
 $(BUILD)/core/sql/parse%.o: CPPFLAGS += -isystem $(PG_SERVER) -isystem /usr/include/pg_query
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(MODULE_OBJ:.o=.d) $(ROUTER_OBJ:.o=.d) $(UNIT_TESTS:=.d)
