@@ -65,7 +65,7 @@ describe("moongate demo", function()
 
   it("stays up in a terminal until Ctrl-C, for those who want to try", function()
     assert(uv.fs_chmod(tmp, tonumber("755", 8)))
-    demo = process.spawn({ "script", "-qefc", router.binary .. " demo", "/dev/null" }, {
+    demo = process.spawn({ "script", "-qefc", "exec " .. router.binary .. " demo", "/dev/null" }, {
       input = true,
       env = router.environment_for_programs { TMPDIR = tmp, TERM = "xterm", LC_ALL = "C.UTF-8" },
     })
