@@ -7,6 +7,7 @@
 #include "wire/frame.h"
 #include "wire/message.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define ACCESS (EFFECT_READ_ONLY | EFFECT_READ_WRITE)
@@ -15,6 +16,7 @@ char block_status(const struct client *c)
 {
 	switch (c->block.state) {
 	case BLOCK_LAZY:
+	case BLOCK_LOST:
 		return 'T';
 	case BLOCK_FAILED:
 		return 'E';
@@ -34,6 +36,16 @@ void block_fail(struct client *c)
 {
 	leave(c);
 	c->block.state = BLOCK_FAILED;
+}
+
+void block_cut_off(struct client *c, const char *sqlstate)
+{
+	block_fail(c);
+	c->standard_strings = c->settings->standard_strings;
+	if (!sqlstate)
+		return;
+	c->block.state = BLOCK_LOST;
+	snprintf(c->block.lost, sizeof c->block.lost, "%s", sqlstate);
 }
 
 void block_hand_over(struct client *c, struct buffer *begin)
@@ -67,7 +79,7 @@ static const char *begin_tag(const struct batch *b, bool standard_strings)
 	return token_is_word(&lexer, token, "start") ? "START TRANSACTION" : "BEGIN";
 }
 
-enum deed { DEED_NONE, DEED_BEGIN, DEED_SET, DEED_END, DEED_REFUSE, DEED_CLOSE };
+enum deed { DEED_NONE, DEED_BEGIN, DEED_SET, DEED_END, DEED_REFUSE, DEED_TELL, DEED_CLOSE };
 
 static bool ends_block(const struct batch *b)
 {
@@ -85,7 +97,11 @@ static enum deed deed_of(const struct client *c, const struct batch *b)
 {
 	if (b->extended && !b->works && !b->copy_end && !b->bare && !b->passing)
 		return DEED_CLOSE;
-	if (ends_block(b) && answerable(b) && c->block.state != BLOCK_NONE)
+	bool commits = b->facts && b->facts->kind == SQL_COMMIT;
+	bool ends = ends_block(b) && answerable(b) && c->block.state != BLOCK_NONE;
+	if (c->block.state == BLOCK_LOST && !(ends && !commits))
+		return DEED_TELL;
+	if (ends)
 		return DEED_END;
 	if (c->block.state == BLOCK_FAILED)
 		return DEED_REFUSE;
@@ -194,17 +210,37 @@ static enum status answer_all(struct client *c, const struct batch *b, const uin
 	return status;
 }
 
+enum status block_refuse(struct client *c)
+{
+	return message_error(&c->out, "ERROR", "25P02",
+	                     "current transaction is aborted, commands ignored until end of "
+	                     "transaction block",
+	                     NULL);
+}
+
+static enum status end_refused(struct client *c, const struct batch *b)
+{
+	c->skip_to_sync = b->end == BATCH_NO_ANSWER;
+	return c->skip_to_sync ? ST_OK : message_ready(&c->out, block_status(c));
+}
+
 static enum status refuse(struct client *c, const struct batch *b)
 {
-	enum status status =
-	        message_error(&c->out, "ERROR", "25P02",
-	                      "current transaction is aborted, commands ignored until end of "
-	                      "transaction block",
-	                      NULL);
-	c->skip_to_sync = b->end == BATCH_NO_ANSWER;
-	if (status == ST_OK && !c->skip_to_sync)
-		status = message_ready(&c->out, 'E');
-	return status;
+	enum status status = block_refuse(c);
+	return status == ST_OK ? end_refused(c, b) : status;
+}
+
+/* The first that the client hears of it; a COMMIT that comes to that has ended the block. */
+static enum status tell(struct client *c, const struct batch *b)
+{
+	enum status status = message_error(
+	        &c->out, "ERROR", c->block.lost,
+	        "the server connection was lost; the transaction is rolled back", NULL);
+	if (ends_block(b) && answerable(b))
+		leave(c);
+	else
+		c->block.state = BLOCK_FAILED;
+	return status == ST_OK ? end_refused(c, b) : status;
 }
 
 /* The message is one that can be answered without PostgreSQL's word, be it for a name that is taken
@@ -268,8 +304,8 @@ enum answered block_answer(struct client *c, const struct batch *b, const uint8_
 	enum status status = ST_OK;
 	if (deed == DEED_NONE)
 		return block_deallocate(c, b, block_status(c)) ? ANSWERED : NOT_ANSWERED;
-	if (deed == DEED_REFUSE) {
-		status = refuse(c, b);
+	if (deed == DEED_REFUSE || deed == DEED_TELL) {
+		status = deed == DEED_TELL ? tell(c, b) : refuse(c, b);
 		return status == ST_OK ? ANSWERED : UNANSWERABLE;
 	}
 	if (b->extended && !all_plain(c, b, bytes))

@@ -87,7 +87,8 @@ void exchange_begin_copy_in(struct exchange *x)
 		x->outstanding--;
 		x->answered++;
 		x->open = true;
-		x->open_flags |= flags & (BATCH_WRITE | BATCH_UNCERTAIN);
+		x->open_flags |=
+		        flags & (BATCH_WRITE | BATCH_UNCERTAIN | BATCH_BEGINS | BATCH_ENDS);
 		if (x->outstanding && !(x->flags[x->first] & BATCH_BARE))
 			return;
 	}

@@ -18,7 +18,7 @@
 #include <string.h>
 
 /* What is true of a whole batch if it is of a part of it. */
-#define FLAGS_KEPT (BATCH_WRITE | BATCH_UNCERTAIN | BATCH_COPY_END)
+#define FLAGS_KEPT (BATCH_WRITE | BATCH_UNCERTAIN | BATCH_COPY_END | BATCH_BEGINS | BATCH_ENDS)
 
 /* What has to be looked at once the transaction is over. */
 #define EFFECTS_RESET (EFFECT_RESET | EFFECT_RESET_ALL)
@@ -98,7 +98,9 @@ static uint8_t flags_of(const struct exchange *x, const struct batch *b)
 	bool writes = b->writes || (b->commits && x->wrote);
 	return (uint8_t)((b->end == BATCH_QUERY ? BATCH_SIMPLE : 0) | (b->bare ? BATCH_BARE : 0) |
 	                 (b->copy_end ? BATCH_COPY_END : 0) | (writes && runs ? BATCH_WRITE : 0) |
-	                 (b->uncertain ? BATCH_UNCERTAIN : 0));
+	                 (b->uncertain ? BATCH_UNCERTAIN : 0) |
+	                 (runs && b->effects & EFFECT_BEGIN ? BATCH_BEGINS : 0) |
+	                 (runs && b->effects & EFFECT_END ? BATCH_ENDS : 0));
 }
 
 enum status relay_send_batch(struct exchange *x, const struct batch *b, const uint8_t *bytes)

@@ -39,6 +39,8 @@ enum batch_flag {
 	BATCH_COPY_END = 1u << 2,  /* CopyDone or CopyFail was sent ahead of its Sync */
 	BATCH_WRITE = 1u << 3,     /* it may have written */
 	BATCH_UNCERTAIN = 1u << 4, /* it may have begun or ended a transaction block */
+	BATCH_BEGINS = 1u << 5,    /* it says BEGIN, or goes on with another block */
+	BATCH_ENDS = 1u << 6,      /* it says COMMIT, ROLLBACK or the like */
 };
 
 /* Why a batch may be run again. */
@@ -70,6 +72,8 @@ struct exchange {
 	bool surplus;      /* the server said more than was asked: it is going */
 	bool ended;        /* it went when all but ReadyForQuery had come */
 	bool fatal;        /* the server said FATAL; its end follows */
+	bool errored;      /* an error was forwarded for the answer that is awaited first */
+	char farewell[6];  /* the SQLSTATE of a FATAL that was not forwarded as such; "" */
 	bool wrote;        /* something that may write has gone to this server */
 	char status;       /* of the last ReadyForQuery */
 	bool timed_out;    /* query_timeout has passed: the batch is being cancelled */

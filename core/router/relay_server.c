@@ -5,6 +5,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "router/cancel.h"
+#include "router/cutoff.h"
 #include "router/errand.h"
 #include "router/pins.h"
 #include "router/relay.h"
@@ -94,7 +95,8 @@ static void finish_answer(struct exchange *x, char status)
 		x->block_since = x->batch_since;
 	x->batch_since = x->idle_since = c->worker->tick;
 	c->heard = (float)c->worker->tick;
-	x->timed_out = x->cancelled = false;
+	x->timed_out = x->cancelled = x->errored = false;
+	buffer_free(&x->begin); /* what it began is the server's to tell from now on */
 	x->status = status;
 	x->copy_in = false;
 	if (flags & BATCH_WRITE)
@@ -174,15 +176,19 @@ static enum fate take_error(struct exchange *x, struct answer_scan *s, const uin
 	x->fatal = is_fatal(body, size);
 	if (is_answered(x))
 		return end_answer(x, s);
-	x->failed_open = x->open && x->outstanding == 0;
 	if (x->touching == x->answered + 1) /* its settings are what they were */
 		x->touched.tail = x->touched.head + x->touched_before;
 	struct buffer instead = {0};
-	if (report_error(x, e, body, size, &instead) != ST_OK) {
+	bool stays = x->fatal && cutoff_may_stay(x);
+	enum status status = stays ? cutoff_take_fatal(x, body, size, &instead)
+	                           : report_error(x, e, body, size, &instead);
+	if (status != ST_OK) {
 		client_drop(x->client);
 		return FATE_GONE;
 	}
-	if (buffer_size(&instead)) {
+	x->errored |= !stays && x->outstanding;
+	x->failed_open = x->open && x->outstanding == 0;
+	if (stays || buffer_size(&instead)) {
 		bool there = forward_range(x, s) &&
 		             emit(x, buffer_data(&instead), buffer_size(&instead));
 		buffer_free(&instead);
