@@ -370,6 +370,11 @@ struct pool *pool_of(struct endpoint *endpoint, const char *user, const char *da
 	return pool;
 }
 
+const struct pool *pool_after(const struct endpoint *endpoint, const struct pool *pool)
+{
+	return pool ? pool->hh.next : endpoint->pools;
+}
+
 struct pool_stats pool_stats(const struct pool *pool)
 {
 	struct pool_stats stats = pool->totals;
@@ -378,6 +383,8 @@ struct pool_stats pool_stats(const struct pool *pool)
 	stats.lent = pool->lent_count;
 	stats.opening = pool->opening_count;
 	stats.waiting = pool->waiting_count;
+	stats.user = pool->user;
+	stats.database = pool->database;
 	return stats;
 }
 

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/descriptors.h"
 
+#include "router/http.h"
 #include "router/worker.h"
 
 #include <dirent.h>
@@ -50,7 +51,7 @@ static unsigned count_open(void)
 void descriptors_check(struct worker *w)
 {
 	struct descriptors *d = &w->descriptors;
-	d->others = count_open();
+	d->others = count_open() + (w->admin ? HTTP_CONNECTIONS : 0);
 	d->demand = 0;
 	for (size_t i = 0; i < script_cluster_count(w->script); i++)
 		d->demand += cluster_server_demand(script_cluster_at(w->script, i)->cluster);

@@ -6,6 +6,14 @@
 
 #include "router/client.h"
 
+#define PINS_KINDS 32 /* bits that struct client's `pins` may have */
+
+/* What a reason is called; NULL: there is none of this bit. */
+const char *pins_name(unsigned pin);
+
+/* Adds to `counts` how many clients each reason holds. */
+void pins_tally(const struct worker *w, unsigned counts[PINS_KINDS]);
+
 /* The client's pins may have changed since they were told of last. */
 void pins_tell(struct client *c);
 

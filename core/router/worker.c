@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "cluster/resolver.h"
+#include "router/admin.h"
 #include "router/cancel.h"
 #include "router/client.h"
 #include "router/listener.h"
@@ -98,6 +99,11 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
 	        listener_new(w, listen ? listen : script_listen(w->script), error, error_size);
 	if (!w->listener)
 		return false;
+	if (script_admin(w->script)) {
+		w->admin = admin_new(w, script_admin(w->script), error, error_size);
+		if (!w->admin)
+			return false;
+	}
 	descriptors_check(w);
 	return true;
 }
@@ -118,6 +124,7 @@ void worker_free(struct worker *w)
 	if (!w->context.loop)
 		return;
 	listener_free(w->listener);
+	admin_free(w->admin);
 	LIST_EACH (&w->clients, link)
 		client_drop(LIST_ENTRY(link, struct client, link));
 	replication_stop(w);

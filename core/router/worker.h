@@ -20,6 +20,7 @@
 
 #define WORKER_BUFFER (64 * 1024) /* bytes that one read may bring */
 
+struct admin;
 struct client;
 struct listener;
 struct welcome;
@@ -29,6 +30,7 @@ struct worker {
 	struct script *script;
 	struct classifier *classifier;
 	struct listener *listener;
+	struct admin *admin; /* NULL: none */
 	struct descriptors descriptors;
 	struct list clients;
 	struct list replications;

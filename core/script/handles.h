@@ -58,9 +58,9 @@ struct endpoint_handle {
 	unsigned index;
 };
 
-/* What moongate.router() makes has no content of its own, but two user values: the address to
- * listen on, and a table from the names of databases to clusters. */
-enum { ROUTER_LISTEN = 1, ROUTER_CLUSTERS, ROUTER_USER_VALUES = 2 };
+/* What moongate.router() makes has no content of its own, but three user values: the address to
+ * listen on, a table from the names of databases to clusters, and admin's address or nil. */
+enum { ROUTER_LISTEN = 1, ROUTER_CLUSTERS, ROUTER_ADMIN, ROUTER_USER_VALUES = 3 };
 
 /* What moongate.reject() makes. */
 struct rejection {

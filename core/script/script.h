@@ -31,6 +31,7 @@ struct script *script_load(struct context *context, const char *path,
 void script_free(struct script *script); /* NULL is fine; frees its clusters and policies too */
 
 const char *script_listen(const struct script *script); /* "host:port" */
+const char *script_admin(const struct script *script);  /* the same, or NULL: none */
 
 /* The cluster for a database, or NULL. */
 const struct script_cluster *script_cluster(const struct script *script, const char *database);

@@ -10,6 +10,8 @@ core.own()
 local M = {
   ---What NULL is in rows and parameters: a light userdata, the same as lua-cjson's null.
   NULL = core.NULL,
+  ---@type string
+  version = core.version,
   ---What the router knows of a statement from its text.
   ---@type fun(sql: string): moongate.Facts
   classify = core.classify,
@@ -100,11 +102,11 @@ end)
 
 ---What a routing script returns.
 ---@type fun(opts: table): moongate.Router
----opts: listen, and cluster or clusters = { database = cluster, ["*"] = cluster }
+---opts: listen, admin, and cluster or clusters = { database = cluster, ["*"] = cluster }
 M.router = core.checked("moongate.router", function(opts)
   local config, why = options.router(opts)
   if not config then return nil, why end
-  return core.router(config.listen, config.clusters)
+  return core.router(config.listen, config.clusters, config.admin)
 end)
 
 ---@class moongate.Router

@@ -393,7 +393,7 @@ end
 
 local DEFAULT_LISTEN = "127.0.0.1:6432"
 
-local router = options_of { listen = address, cluster = is_cluster, clusters = clusters }
+local router = options_of { listen = address, admin = address, cluster = is_cluster, clusters = clusters }
 
 ---@param options any  as in moongate.router
 ---@return table? config, string? why
@@ -403,7 +403,11 @@ function M.router(options)
   if (checked.cluster == nil) == (checked.clusters == nil) then
     return nil, "it takes either cluster = ... or clusters = { database = ... }"
   end
-  return { listen = checked.listen or DEFAULT_LISTEN, clusters = checked.clusters or { ["*"] = checked.cluster } }
+  return {
+    listen = checked.listen or DEFAULT_LISTEN,
+    admin = checked.admin,
+    clusters = checked.clusters or { ["*"] = checked.cluster },
+  }
 end
 
 return M
