@@ -34,6 +34,7 @@ struct endpoint_config {
 	const char *region; /* NULL: none */
 	double weight;      /* >= 0 */
 	enum role role;     /* where to start: the first probe decides */
+	bool lenient;       /* a wrong URL makes it an endpoint that is down, and is no error */
 };
 
 struct cluster_config {
@@ -87,6 +88,7 @@ struct cluster {
 	struct quotas *database_quotas, *user_quotas; /* on servers, whichever their endpoint */
 	struct list blocked; /* pools with waiters for whom a limit lets no server be opened */
 	const char *name;    /* for logs; "" */
+	struct list retired; /* for the owner of one that takes no new work: see adopt.h */
 };
 
 /* Checks and copies `config`. On failure NULL, and `error` (error_size bytes) says what is wrong
@@ -99,6 +101,9 @@ void cluster_start(struct cluster *cluster);
 
 /* NULL is fine. Waiting borrowers are told ST_CLOSED; all borrowed servers must have come back. */
 void cluster_free(struct cluster *cluster);
+
+/* For the cluster room: one of its endpoints. Its servers must have come back. */
+void endpoint_free(struct endpoint *endpoint);
 
 /* What a query without a verdict gets. */
 struct route *cluster_default_route(const struct cluster *cluster, enum intent intent);

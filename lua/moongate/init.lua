@@ -112,7 +112,8 @@ end)
 ---@class moongate.Router
 
 ---Options for moongate.cluster from the environment: DATABASE_URL, DATABASE_REPLICA_URL (none, or
----several, separated by spaces), MOONGATE_REGION (where all of them are).
+---several, separated by spaces), MOONGATE_REGION (where all of them are). A replica's URL that is
+---wrong is an endpoint that is down.
 ---@type fun(): table
 M.from_env = core.checked("moongate.from_env", function()
   local region = os.getenv("MOONGATE_REGION")
@@ -123,7 +124,7 @@ M.from_env = core.checked("moongate.from_env", function()
   if region == "" then region = nil end
   local replicas = {}
   for url in (os.getenv("DATABASE_REPLICA_URL") or ""):gmatch("%S+") do
-    replicas[#replicas + 1] = { url = url, region = region }
+    replicas[#replicas + 1] = { url = url, region = region, lenient = true }
   end
   return { primary = { url = primary, region = region }, replicas = replicas }
 end)

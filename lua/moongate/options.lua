@@ -138,7 +138,13 @@ local function options_of(schema, required)
   end
 end
 
-local endpoint_options = options_of({ url = url, name = name, region = region, weight = weight }, { "url" })
+local function flag(value, where)
+  if type(value) ~= "boolean" then return must_be("true or false")(value, where) end
+  return value
+end
+
+local endpoint_options = options_of(
+  { url = url, name = name, region = region, weight = weight, lenient = flag }, { "url" })
 
 local function endpoint(value, where)
   if type(value) == "string" then value = { url = value } end
