@@ -68,10 +68,15 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 		d->on_wait(d);
 }
 
+/* Behind all that came before it: mostly at the back, unless it was begun anew. */
 static void park(struct dispatch *d)
 {
+	struct list *after = d->cluster->parked.prev;
 	arm(d, clock_now());
-	list_push_back(&d->cluster->parked, &d->parked);
+	while (after != &d->cluster->parked &&
+	       LIST_ENTRY(after, struct dispatch, parked)->waiter.since > d->waiter.since)
+		after = after->prev;
+	list_push_front(after, &d->parked);
 }
 
 static struct endpoint *pick(struct dispatch *d, double now)
@@ -112,7 +117,7 @@ static double notice_time(const struct dispatch_request *request, double now)
 
 void dispatch_start(struct dispatch *d, const struct dispatch_request *request, dispatched_fn *fn)
 {
-	double now = clock_now();
+	double now = clock_now(), since = request->since > 0 ? request->since : now;
 	d->cluster = request->cluster;
 	d->route = request->route;
 	d->endpoint = request->endpoint;
@@ -120,12 +125,12 @@ void dispatch_start(struct dispatch *d, const struct dispatch_request *request, 
 	d->database = request->database;
 	d->last_write = request->last_write;
 	d->excluded = request->excluded;
-	d->deadline = now + patience(request);
+	d->deadline = since + patience(request);
 	d->fn = fn;
 	d->on_wait = request->on_wait;
 	d->waiter.pool = NULL;
-	d->waiter.since = now;
-	d->waiter.notice_at = notice_time(request, now);
+	d->waiter.since = since;
+	d->waiter.notice_at = notice_time(request, since);
 	d->waiter.notice = on_notice;
 	list_init(&d->parked);
 	ev_init(&d->timer, on_timer);

@@ -47,6 +47,7 @@ struct dispatch_request {
 	const char *user, *database; /* see pool_of(); must stay until the callback */
 	double last_write;           /* see struct demand */
 	uint64_t excluded;
+	double since;              /* when it began to wait, if it is begun anew; 0: now */
 	dispatch_wait_fn *on_wait; /* NULL: nobody is told */
 };
 

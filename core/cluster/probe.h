@@ -16,8 +16,12 @@ struct probe;
 struct probe *probe_new(struct endpoint *endpoint);
 void probe_free(struct probe *probe); /* NULL is fine */
 
-/* Probes at once, then at the times that the endpoint's health says. */
+/* Probes at once, then at the times that the endpoint's health says; nothing where it was started
+ * before. */
 void probe_start(struct probe *probe);
+
+/* Never again: its endpoint takes no new work. The others of these do nothing then. */
+void probe_retire(struct probe *probe);
 
 /* Follows a changed health.next. */
 void probe_reschedule(struct probe *probe);
