@@ -88,7 +88,7 @@ bool address_is_loopback(int fd)
 		struct sockaddr_storage any;
 		struct sockaddr_in v4;
 		struct sockaddr_in6 v6;
-	} at;
+	} at = {0};
 	socklen_t size = sizeof at;
 	if (getsockname(fd, (struct sockaddr *)&at, &size) != 0)
 		return false;

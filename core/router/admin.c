@@ -12,6 +12,7 @@
 #include <string.h>
 
 struct admin {
+	struct list link; /* retired: in worker->retired_admins */
 	struct worker *worker;
 	struct http *http;
 };
@@ -21,10 +22,9 @@ static const struct page {
 	const char *method, *path;
 	admin_page *answer;
 } pages[] = {
-        {"GET", "/health", admin_health},
-        {"GET", "/ready", admin_ready},
-        {"GET", "/live", admin_live},
-        {"GET", "/metrics", admin_metrics},
+        {"GET", "/health", admin_health},  {"GET", "/ready", admin_ready},
+        {"GET", "/live", admin_live},      {"GET", "/metrics", admin_metrics},
+        {"POST", "/reload", admin_reload},
 };
 #define PAGES (sizeof pages / sizeof *pages)
 
@@ -34,6 +34,19 @@ void admin_say(struct http_response *r, unsigned status, const char *key, const 
 	fprintf(r->body, "{\"%s\":", key);
 	json_put_string(r->body, text, strlen(text));
 	fputs("}\n", r->body);
+}
+
+void admin_reload(struct worker *w, const struct http_request *q, struct http_response *r)
+{
+	(void)q;
+	if (!reload(w)) {
+		admin_say(r, 422, "error", w->reloads.error);
+		return;
+	}
+	const struct adoption *sum = &w->reloads.last;
+	fprintf(r->body,
+	        "{\"reloaded\":true,\"endpoints\":{\"kept\":%zu,\"added\":%zu,\"removed\":%zu}}\n",
+	        sum->kept, sum->added, sum->removed);
 }
 
 static void say_what_there_is(const struct http_request *q, struct http_response *r)
@@ -94,6 +107,7 @@ struct admin *admin_new(struct worker *worker, const char *address, char *error,
 		free(a);
 		return NULL;
 	}
+	list_init(&a->link);
 	a->worker = worker;
 	address_of(fd, where);
 	if (!address_is_loopback(fd))
@@ -119,13 +133,25 @@ void admin_free(struct admin *a)
 	free(a);
 }
 
-static void free_shell(void *arg)
+static void end_retired(void *arg)
 {
-	free(arg);
+	struct admin *a = arg;
+	list_remove(&a->link);
+	free(a);
 }
 
 void admin_retire(struct admin *a)
 {
-	if (a)
-		http_retire(a->http, free_shell);
+	if (!a)
+		return;
+	list_push_back(&a->worker->retired_admins, &a->link);
+	http_retire(a->http, end_retired);
+}
+
+void admin_stop(struct worker *w)
+{
+	admin_free(w->admin);
+	w->admin = NULL;
+	LIST_EACH (&w->retired_admins, link)
+		http_free(LIST_ENTRY(link, struct admin, link)->http);
 }

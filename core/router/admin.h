@@ -19,4 +19,7 @@ void admin_free(struct admin *admin); /* NULL is fine */
 /* Answers those who are connected, and is gone then; NULL is fine. */
 void admin_retire(struct admin *admin);
 
+/* The worker's, and all that are retired, at once: it ends. */
+void admin_stop(struct worker *worker);
+
 #endif

@@ -17,6 +17,9 @@ admin_page admin_health, admin_ready, admin_live;
 /* metrics.c: all numbers, as Prometheus reads them. */
 admin_page admin_metrics;
 
+/* admin.c's orders: each is done when it is answered. */
+admin_page admin_reload;
+
 /* An answer that is a JSON object with one text in it. */
 void admin_say(struct http_response *response, unsigned status, const char *key, const char *text);
 

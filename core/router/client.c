@@ -150,6 +150,15 @@ void client_set_settings(struct client *c, struct settings *settings)
 		c->pins |= PIN_TEMP;
 }
 
+bool client_find_home(struct client *c)
+{
+	static const struct session_config none = {0};
+	c->home = script_cluster(c->worker->script, c->database);
+	c->config =
+	        c->home ? cluster_session_config(c->home->cluster, c->user, c->database) : &none;
+	return c->home != NULL;
+}
+
 static void begin_session(struct client *c, const struct startup *startup)
 {
 	c->key.long_secret = startup_minor(startup) >= 2;
@@ -172,13 +181,11 @@ static void begin_session(struct client *c, const struct startup *startup)
 		             "options may hold -c NAME=VALUE and --NAME=VALUE.");
 		return;
 	}
-	c->home = script_cluster(c->worker->script, c->database);
-	if (!c->home) {
+	if (!client_find_home(c)) {
 		client_close(c, "3D000", "no cluster of the routing script serves this database",
 		             NULL);
 		return;
 	}
-	c->config = cluster_session_config(c->home->cluster, c->user, c->database);
 	client_set_settings(c, settings_ref(c->startup));
 	if (c->config->mode == POOL_SESSION)
 		c->pins |= RELAY_PIN_SESSION;

@@ -34,7 +34,8 @@ struct client {
 	struct buffer in;                  /* received, not yet routed */
 	struct buffer out;                 /* the client's to take */
 	struct exchange *exchange;         /* NULL: nothing under way */
-	const struct script_cluster *home; /* its database's cluster and policy */
+	const struct script_cluster *home; /* its database's cluster and policy; NULL: not known
+	                                      yet, or not served any more */
 	const struct session_config *config;
 	char *user, *database;       /* in one block, `user`'s */
 	struct settings *startup;    /* what its startup packet asks for */
@@ -76,6 +77,12 @@ void client_free(struct client *c);
 
 /* It has these settings from now on. Takes the reference over. */
 void client_set_settings(struct client *c, struct settings *settings);
+
+/* What a client is told whose database is not the routing script's any more. */
+#define CLIENT_NOT_SERVED "this database is not served any more"
+
+/* Finds its home in the worker's script, and what holds for it there. False: there is none. */
+bool client_find_home(struct client *c);
 
 /* Looks again at what is in c->in, and reads on. */
 void client_resume(struct client *c);

@@ -39,6 +39,7 @@ void exchange_free(struct exchange *x)
 	buffer_free(&x->pending);
 	buffer_free(&x->held);
 	x->client->exchange = NULL;
+	list_remove(&x->link);
 	list_push_front(&x->client->worker->spare, &x->link);
 }
 

@@ -39,6 +39,9 @@ static bool belongs_to_primary(const struct client *c, const struct batch *b)
 struct verdict judge_batch(struct client *c, const struct batch *b)
 {
 	const struct script_cluster *home = c->home;
+	if (!home)
+		return (struct verdict){
+		        .kind = VERDICT_REJECT, .sqlstate = "57P01", .message = CLIENT_NOT_SERVED};
 	const struct facts *facts = facts_of(c, b);
 	struct facts judged = *facts;
 	bool in_block = c->block.state == BLOCK_LAZY;
@@ -71,6 +74,8 @@ struct verdict judge_batch(struct client *c, const struct batch *b)
 
 bool judge_agrees(const struct client *c, const struct verdict *v, const struct endpoint *e)
 {
+	if (!c->home || e->cluster != c->home->cluster)
+		return false; /* it was removed meanwhile */
 	const struct demand demand = {.now = clock_now(), .last_write = c->last_write};
 	if (v->kind == VERDICT_ENDPOINT)
 		return v->endpoint == e;

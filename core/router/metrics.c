@@ -69,6 +69,19 @@ static void put_router(FILE *out, const struct worker *w)
 	          w->context.servers);
 }
 
+static void put_reloads(FILE *out, const struct worker *w)
+{
+	unsigned retired = 0;
+	LIST_EACH (&w->retired, link)
+		retired += (unsigned)LIST_ENTRY(link, struct cluster, retired)->endpoint_count;
+	put_plain(out, "reloads_total", COUNTER, "Scripts that have taken over.",
+	          (double)w->reloads.done);
+	put_plain(out, "reload_failures_total", COUNTER, "Scripts that could not.",
+	          (double)w->reloads.failed);
+	put_plain(out, "endpoints_retired", GAUGE,
+	          "Endpoints that are no more, and have servers in use.", retired);
+}
+
 static void put_pins(FILE *out, const struct worker *w)
 {
 	unsigned counts[PINS_KINDS] = {0};
@@ -287,6 +300,7 @@ void admin_metrics(struct worker *w, const struct http_request *q, struct http_r
 	(void)q;
 	r->type = "text/plain; version=0.0.4; charset=utf-8";
 	put_router(r->body, w);
+	put_reloads(r->body, w);
 	put_pins(r->body, w);
 	for (size_t i = 0; i < sizeof of_cluster / sizeof *of_cluster; i++)
 		put_clusters(r->body, w->script, &of_cluster[i]);

@@ -191,6 +191,8 @@ static enum status choose(struct client *c, const struct batch *b)
 {
 	struct verdict v = judge_batch(c, b);
 	if (v.kind == VERDICT_REJECT) {
+		if (c->exchange)
+			exchange_free(c->exchange);
 		refuse_batch(c, b, v.sqlstate, v.message);
 		return ST_ECLIENT;
 	}
@@ -289,7 +291,7 @@ static enum status route_batch(struct client *c, const struct batch *b, const ui
 {
 	struct exchange *x = c->exchange;
 	if (!x || (!x->server && !*x->sqlstate)) {
-		if (x)
+		if (x && x->dispatch.cluster)
 			return ST_AGAIN; /* being chosen */
 		enum status status = choose(c, b);
 		if (status != ST_OK)

@@ -51,7 +51,7 @@ enum replay {
 };
 
 struct exchange {
-	struct list link; /* in worker->spare, while unused */
+	struct list link; /* in worker->spare, while unused; in worker->seeking */
 	struct client *client;
 	struct dispatch dispatch;
 	struct route *route;     /* of the batch under way; NULL: one endpoint */
@@ -60,6 +60,8 @@ struct exchange {
 	char sqlstate[6];        /* set: no server could be had */
 	char message[256];
 	uint64_t excluded; /* endpoints that will not do for the batch under way */
+	double since;      /* the batch was begun anew: when it began to wait; 0: it was not */
+	bool told;         /* the client knows that it waits */
 
 	/* The state between the two. */
 	bool choosing_now; /* inside of dispatch_start() */
@@ -137,6 +139,11 @@ void relay_drained(struct client *c);
 
 /* Whether an answer is awaited. */
 bool relay_busy(const struct client *c);
+
+/* The clusters are about to be others: the search for a server, if there is one, ends. True: it is
+ * to be begun anew by relay_seek_again(), which keeps its place. */
+bool relay_stop_seeking(struct exchange *x);
+void relay_seek_again(struct exchange *x);
 
 /* The client goes: its server is given back, cleaned where it carries state, or closed where work
  * is under way. */

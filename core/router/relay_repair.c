@@ -65,7 +65,8 @@ static void run_elsewhere(struct exchange *x, struct route *route, bool reusable
 {
 	struct server *server = x->server;
 	rewrite_undo_all(x);
-	x->excluded |= UINT64_C(1) << server->endpoint->index;
+	if (server->endpoint->cluster == x->client->home->cluster)
+		x->excluded |= UINT64_C(1) << server->endpoint->index;
 	x->server = NULL;
 	x->session = NULL;
 	x->errand_count = 0;
@@ -101,7 +102,7 @@ void relay_lost(struct exchange *x)
 {
 	struct client *c = x->client;
 	endpoint_suspect(x->server->endpoint);
-	if (!x->decided && x->replay == REPLAY_ANYWHERE) {
+	if (!x->decided && x->replay == REPLAY_ANYWHERE && c->home) {
 		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
 	} else if (cutoff_may_stay(x)) {
 		cutoff_go_on(x);
@@ -162,7 +163,10 @@ static void learn(struct exchange *x)
 enum repaired relay_repair(struct exchange *x, const uint8_t *body, size_t size)
 {
 	struct client *c = x->client;
-	switch (repair_for(x, body, size)) {
+	enum repair repair = repair_for(x, body, size);
+	if (!c->home && repair != REPAIR_PLAN)
+		return REPAIRED_NOT;
+	switch (repair) {
 	case REPAIR_NONE:
 		return REPAIRED_NOT;
 	case REPAIR_PLAN:

@@ -76,7 +76,7 @@ static enum status evict(struct rewriter *r, struct prepared *p)
 
 static enum status make_place(struct rewriter *r)
 {
-	unsigned limit = r->client->home->cluster->pool.prepared_statements;
+	unsigned limit = r->x->server->endpoint->cluster->pool.prepared_statements;
 	enum status status = ST_OK;
 	while (status == ST_OK && limit && r->session->count >= limit)
 		status = evict(r, session_oldest(r->session));

@@ -50,9 +50,17 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 	stop(watcher->data);
 }
 
-static void watch_signal(struct worker *w, ev_signal *watcher, int number)
+static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int events)
 {
-	ev_signal_init(watcher, on_signal, number);
+	(void)loop;
+	(void)events;
+	reload(watcher->data);
+}
+
+static void watch_signal(struct worker *w, ev_signal *watcher, int number,
+                         void (*fn)(struct ev_loop *loop, ev_signal *watcher, int events))
+{
+	ev_signal_init(watcher, fn, number);
 	watcher->data = w;
 	ev_signal_start(w->context.loop, watcher);
 }
@@ -80,13 +88,17 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
                  const struct script_options *options, char *error, size_t error_size)
 {
 	const struct log kept = w->context.log;
-	*w = (struct worker){.context.log = kept};
+	*w = (struct worker){
+	        .context.log = kept, .path = script, .listen = listen, .options = *options};
 	list_init(&w->clients);
 	list_init(&w->replications);
 	list_init(&w->gone);
 	list_init(&w->spare);
 	list_init(&w->cancels);
 	list_init(&w->washing);
+	list_init(&w->retired);
+	list_init(&w->retired_admins);
+	list_init(&w->seeking);
 	if (!init_parts(w)) {
 		snprintf(error, error_size, "out of memory");
 		return false;
@@ -112,11 +124,13 @@ void worker_run(struct worker *w)
 {
 	for (size_t i = 0; i < script_cluster_count(w->script); i++)
 		cluster_start(script_cluster_at(w->script, i)->cluster);
-	watch_signal(w, &w->terminate, SIGTERM);
-	watch_signal(w, &w->interrupt, SIGINT);
+	watch_signal(w, &w->terminate, SIGTERM, on_signal);
+	watch_signal(w, &w->interrupt, SIGINT, on_signal);
+	watch_signal(w, &w->hangup, SIGHUP, on_hangup);
 	ev_run(w->context.loop, 0);
 	ev_signal_stop(w->context.loop, &w->terminate);
 	ev_signal_stop(w->context.loop, &w->interrupt);
+	ev_signal_stop(w->context.loop, &w->hangup);
 }
 
 void worker_free(struct worker *w)
@@ -124,7 +138,7 @@ void worker_free(struct worker *w)
 	if (!w->context.loop)
 		return;
 	listener_free(w->listener);
-	admin_free(w->admin);
+	admin_stop(w);
 	LIST_EACH (&w->clients, link)
 		client_drop(LIST_ENTRY(link, struct client, link));
 	replication_stop(w);
@@ -136,6 +150,7 @@ void worker_free(struct worker *w)
 	cancel_keys_free(&w->keys);
 	welcome_free_all(w);
 	script_free(w->script);
+	reload_stop(w);
 	buffer_free(&w->touched);
 	classifier_free(w->classifier);
 	resolver_free(w->context.resolver);

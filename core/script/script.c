@@ -233,6 +233,15 @@ const struct script_cluster *script_cluster_at(const struct script *s, size_t in
 	return &s->clusters[index];
 }
 
+struct cluster *script_take_cluster(struct script *s, size_t index)
+{
+	struct script_cluster *c = &s->clusters[index];
+	struct cluster *cluster = c->cluster;
+	c->policy->owner->cluster = NULL;
+	c->cluster = NULL;
+	return cluster;
+}
+
 const struct script_cluster *script_cluster(const struct script *s, const char *database)
 {
 	const struct script_cluster *others = NULL;

@@ -36,6 +36,10 @@ const char *script_admin(const struct script *script);  /* the same, or NULL: no
 /* The cluster for a database, or NULL. */
 const struct script_cluster *script_cluster(const struct script *script, const char *database);
 
+/* The cluster at `index` is the caller's from now on, to be freed with cluster_free(); for the
+ * script's own code it is closed. */
+struct cluster *script_take_cluster(struct script *script, size_t index);
+
 /* All of them, for starting, stopping and looking at. */
 size_t script_cluster_count(const struct script *script);
 const struct script_cluster *script_cluster_at(const struct script *script, size_t index);

@@ -100,6 +100,7 @@ end
 ---@field env table<string, string>?  for the default script; default: that of `pg`
 ---@field wait boolean?   false: don't wait until it listens
 ---@field admin boolean?  over HTTP: see methods:http(); the default script and M.script() have it
+---@field port integer?  that the script itself listens on; else `--listen` says
 ---@field wrapper string[]?  a command that runs the program in its own place, such as prlimit
 
 ---@param options tests.RouterOptions
@@ -115,13 +116,15 @@ function M.start(options)
     script = dir .. "/script.lua"
     write_file(script, options.text)
   end
-  local self = setmetatable({ port = process.free_port(), log_file = dir .. "/log" }, mt)
+  local self = setmetatable({ port = options.port or process.free_port(), log_file = dir .. "/log",
+    script = script }, mt)
   local env = options.env or M.environment(options.pg)
   if options.admin then
     self.admin_port = process.free_port()
     env.MOONGATE_ADMIN = "127.0.0.1:" .. self.admin_port
   end
-  local command = { M.binary, "run", script, "--listen", "127.0.0.1:" .. self.port }
+  local command = { M.binary, "run", script }
+  if not options.port then table.move({ "--listen", "127.0.0.1:" .. self.port }, 1, 2, 4, command) end
   local wrapper = options.wrapper or {}
   self.process = process.spawn(table.move(command, 1, #command, #wrapper + 1, { table.unpack(wrapper) }),
     { env = environment(env), log = self.log_file })
@@ -153,6 +156,14 @@ end
 function methods:ask(path, options)
   local status, body = self:http(path, options)
   return cjson.decode(body), status
+end
+
+---Gives it another script and has it reload, over HTTP.
+---@param text string
+---@return table answer, integer status
+function methods:reload(text)
+  write_file(self.script, text)
+  return self:ask("/reload", { method = "POST" })
 end
 
 ---All that it has logged so far.
