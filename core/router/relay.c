@@ -339,12 +339,17 @@ static void pass(struct exchange *x, const uint8_t *bytes, size_t size, size_t *
 }
 
 /* While the server reads a COPY: its data, and Sync and Flush, which it ignores until the end. */
-static enum step pass_copy(struct exchange *x, const uint8_t *bytes, size_t size, size_t *used)
+static enum step pass_copy(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
 {
+	struct exchange *x = c->exchange;
 	struct frame f;
 	enum status status = wire_frame(bytes, size, &f);
 	if (status != ST_OK)
 		return step_of(status);
+	if (f.type == 'X') {
+		client_close(c, NULL, NULL, NULL);
+		return STEP_GO;
+	}
 	if (!strchr("dcfHS", f.type)) {
 		x->copy_in = false; /* no copy data: let the server complain */
 		return STEP_GO;
@@ -443,6 +448,8 @@ static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size,
 		return STEP_GO;
 	}
 	if (b.end == BATCH_TERMINATE) {
+		if (relay_busy(c))
+			return STEP_WAIT; /* what came before it is done first, as by PostgreSQL */
 		client_close(c, NULL, NULL, NULL);
 		return STEP_GO;
 	}
@@ -471,7 +478,7 @@ static enum step take_step(struct client *c, const uint8_t *bytes, size_t size, 
 	else if (c->skip_to_sync)
 		return skip(c, bytes, size, used);
 	else if (x && x->copy_in)
-		return pass_copy(x, bytes, size, used);
+		return pass_copy(c, bytes, size, used);
 	else
 		return take_batch(c, bytes, size, used);
 	return STEP_GO;

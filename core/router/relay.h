@@ -134,6 +134,10 @@ void relay_drained(struct client *c);
 /* Whether an answer is awaited. */
 bool relay_busy(const struct client *c);
 
+/* Whether the server waits for what the client has yet to send: the rest of a message, or COPY's data.
+ */
+bool relay_starves(const struct client *c);
+
 /* The client goes: its server is given back, cleaned where it carries state, or closed where work
  * is under way. */
 void relay_abandon(struct client *c);
