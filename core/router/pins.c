@@ -23,8 +23,7 @@ static const char *name_of(unsigned pin)
 	}
 }
 
-/* "listen,prepare": the reasons in `pins`. */
-static void name_all(unsigned pins, char *text, size_t size)
+void pins_name(unsigned pins, char *text, size_t size)
 {
 	size_t used = 0;
 	*text = '\0';
@@ -43,7 +42,7 @@ void pins_tell(struct client *c)
 	c->pins_told = c->pins;
 	if (log->level > LOG_DEBUG)
 		return;
-	name_all(c->pins, reasons, sizeof reasons);
+	pins_name(c->pins, reasons, sizeof reasons);
 	log_debug(log, c->pins ? "client pinned to its server" : "client not pinned any more",
 	          LOG_T("client", c->address), LOG_T("user", c->user), LOG_T("reasons", reasons));
 }

@@ -9,6 +9,9 @@
 /* The client's pins may have changed since they were told of last. */
 void pins_tell(struct client *c);
 
+/* "listen,prepare": the reasons in `pins`. */
+void pins_name(unsigned pins, char *text, size_t size);
+
 /* How many clients each reason holds. */
 void pins_count(struct worker *w);
 

@@ -174,6 +174,15 @@ bool relay_say_due(struct exchange *x);
 bool relay_settle(struct exchange *x);
 void relay_give_back(struct worker *w, struct server *server, bool reusable);
 
+/* relay.c: sends the batch where it belongs, or refuses it. ST_AGAIN: it has to wait. */
+enum status relay_route_batch(struct client *c, const struct batch *b,
+                              const uint8_t *bytes) MUST_CHECK;
+
+/* Refuses the batch at hand: the client gets one error, and where the batch's Sync is still to come
+ * nothing counts until then. A block that was begun here has failed. */
+void relay_refuse_batch(struct client *c, const struct batch *b, const char *sqlstate,
+                        const char *message);
+
 /* The batch's bytes, rewritten for the server where they name statements. */
 enum status relay_send_batch(struct exchange *x, const struct batch *b,
                              const uint8_t *bytes) MUST_CHECK;
