@@ -282,8 +282,10 @@ static const uint8_t *next_column(const uint8_t *at, const uint8_t *end, const c
 	return at + 4 + length;
 }
 
-static void take_pins(struct client *c, const uint8_t **at, const uint8_t *end)
+static void take_pins(struct exchange *x, const uint8_t **at, const uint8_t *end)
 {
+	struct client *c = x->client;
+	unsigned before = c->pins;
 	c->pins &= ~(unsigned)PINS_TOLD;
 	c->pins |= c->settings->temporary ? PIN_TEMP : 0;
 	for (size_t i = 0; i < TOLD; i++) {
@@ -293,6 +295,8 @@ static void take_pins(struct client *c, const uint8_t **at, const uint8_t *end)
 		if (value && size == 1 && *value == 't')
 			c->pins |= told[i];
 	}
+	if (c->pins & ~before & PIN_TEMP)
+		session_distrust(x->session);
 }
 
 /* Who the session acts as when it acts as itself is no setting. */
@@ -344,7 +348,7 @@ static void take_row(struct exchange *x, const uint8_t *body, const uint8_t *end
 {
 	const uint8_t *at = body + 2;
 	if (x->asked_pins)
-		take_pins(x->client, &at, end);
+		take_pins(x, &at, end);
 	if (buffer_size(&x->touched) && take_settings(x, at, end) != ST_OK)
 		x->client->pins |= PIN_SESSION; /* what it holds cannot be kept elsewhere */
 	buffer_free(&x->touched);

@@ -138,6 +138,8 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 		x->effects |= b->effects & EFFECTS_RESET;
 		return status;
 	}
+	if (b->pins & PIN_TEMP)
+		session_distrust(x->session);
 	x->effects |= (b->effects & EFFECTS_KEPT) | (b->pins ? RELAY_EFFECT_PINNED : 0);
 	if (status != ST_OK || buffer_size(touched) == 0)
 		return status;

@@ -111,7 +111,11 @@ static enum status use(struct rewriter *r, struct statement *statement, const ch
 	struct prepared *p = session_find(r->session, statement);
 	enum status status = ST_OK;
 	r->x->named = statement;
-	if (!p) {
+	if (p && p->number <= r->session->stale) {
+		status = evict(r, p);
+		p = NULL;
+	}
+	if (!p && status == ST_OK) {
 		status = prepare(r, statement, (struct edit){.action = EDIT_SWALLOW}, name);
 		p = session_find(r->session, statement);
 	}
