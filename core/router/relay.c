@@ -36,7 +36,7 @@ void relay_abandon(struct client *c)
 	unsigned errands = x->errand_count;
 	bool quiet = !x->open && !x->outstanding && !x->passing && x->status == 'I' && !x->rest &&
 	             !buffer_size(&x->pending) && !buffer_size(&x->to_server);
-	bool clean = quiet && !errands && !c->pins && !buffer_size(&x->touched) && !x->effects;
+	bool clean = quiet && !errands && !c->pins && !x->soiled && !errand_is_due(x);
 	if (quiet && !errands && c->pins == RELAY_PIN_SESSION && !c->dirty)
 		clean = true;
 	exchange_free(x);
@@ -140,6 +140,7 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 	}
 	if (b->pins & PIN_TEMP)
 		session_distrust(x->session);
+	c->unread |= b->unread;
 	x->effects |= (b->effects & EFFECTS_KEPT) | (b->pins ? RELAY_EFFECT_PINNED : 0);
 	if (status != ST_OK || buffer_size(touched) == 0)
 		return status;
@@ -147,6 +148,22 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 		x->touched_before = buffer_size(&x->touched);
 	x->touching = x->sending + 1;
 	return buffer_append(&x->touched, buffer_data(touched), buffer_size(touched));
+}
+
+void relay_watch(struct exchange *x, const uint8_t *bytes, size_t size)
+{
+	if (x->watching && long_text_feed(&x->text, bytes, size)) {
+		x->client->pins |= PIN_SESSION;
+		x->watching = false;
+	}
+}
+
+/* Only the beginning of a long text is there. */
+static void begin_watch(struct exchange *x, const struct batch *b, const uint8_t *bytes)
+{
+	x->watching = b->unread && b->passing && !(x->client->pins & RELAY_PIN_SESSION);
+	x->text = (struct long_text){0};
+	relay_watch(x, bytes, b->size);
 }
 
 static void push(struct exchange *x, const struct batch *b)
@@ -166,6 +183,7 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 		x->batch_since = c->worker->tick;
 	if (b->changes_names)
 		x->settling = x->pushed + 1;
+	begin_watch(x, b, bytes);
 	enum status status = note_effects(x, b);
 	if (status == ST_OK && b->effects & EFFECT_SEQUENCE && !x->wrote)
 		status = errand_forget_sequences(x);

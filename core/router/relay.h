@@ -16,6 +16,7 @@
 #include "router/client.h"
 #include "router/edits.h"
 #include "router/session.h"
+#include "sql/long_text.h"
 
 #define RELAY_REPLAY    4096  /* bytes of a batch that may be run again */
 #define RELAY_UNDECIDED 16384 /* bytes of a response held back while it might be */
@@ -70,6 +71,7 @@ struct exchange {
 	bool surplus;      /* the server said more than was asked: it is going */
 	bool ended;        /* it went when all but ReadyForQuery had come */
 	bool fatal;        /* the server said FATAL; its end follows */
+	bool soiled;       /* the server may have settings that nobody knows of: to be washed */
 	bool wrote;        /* something that may write has gone to this server */
 	char status;       /* of the last ReadyForQuery */
 	bool timed_out;    /* query_timeout has passed: the batch is being cancelled */
@@ -77,6 +79,8 @@ struct exchange {
 	/* When, by the worker's coarse clock: the batch under way was sent, the block was begun,
 	 * the last answer came. */
 	double batch_since, block_since, idle_since;
+	bool watching;           /* what passes is a text that was not read, */
+	struct long_text text;   /* so far */
 	size_t passing;          /* bytes of the client's current message still to pass */
 	size_t rest;             /* bytes of the server's current message still to pass */
 	struct buffer to_server; /* what the server does not take yet */
@@ -87,6 +91,7 @@ struct exchange {
 	uint8_t errands[RELAY_ERRANDS];
 	bool asking;           /* one of them is about the session: nothing may change it now */
 	bool asked_pins;       /* the question is about pins, too */
+	unsigned asked_rows;   /* rows of its answer that have come */
 	bool discarded;        /* DISCARD ALL was done */
 	bool was_reset;        /* RESET, or SET ... TO DEFAULT, perhaps */
 	char owed;             /* the status of a ReadyForQuery that is kept back; NUL: none */
@@ -182,6 +187,9 @@ enum status relay_route_batch(struct client *c, const struct batch *b,
  * nothing counts until then. A block that was begun here has failed. */
 void relay_refuse_batch(struct client *c, const struct batch *b, const char *sqlstate,
                         const char *message);
+
+/* A text passes that was not read: what it may leave behind pins. */
+void relay_watch(struct exchange *x, const uint8_t *bytes, size_t size);
 
 /* The batch's bytes, rewritten for the server where they name statements. */
 enum status relay_send_batch(struct exchange *x, const struct batch *b,

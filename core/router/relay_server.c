@@ -335,7 +335,7 @@ static bool quiet(const struct exchange *x)
 
 static bool owes_nothing(const struct exchange *x)
 {
-	return !x->effects && !x->discarded && !buffer_size(&x->touched);
+	return !x->discarded && !errand_is_due(x);
 }
 
 /* ST_OK: all that could be was forwarded; what is left is to be kept. */

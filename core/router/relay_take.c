@@ -44,6 +44,7 @@ static void pass(struct exchange *x, const uint8_t *bytes, size_t size, size_t *
 	size_t n = size < x->passing ? size : x->passing;
 	x->passing -= n;
 	*used += n;
+	relay_watch(x, bytes, n);
 	relay_to_server(x, bytes, n);
 }
 
