@@ -3,6 +3,7 @@
 #include "router/cancel.h"
 #include "router/errand.h"
 #include "router/relay.h"
+#include "router/wash.h"
 #include "router/welcome.h"
 #include "wire/message.h"
 
@@ -21,11 +22,14 @@ void relay_detach(struct exchange *x)
 {
 	struct client *c = x->client;
 	struct server *server = x->server;
-	bool going = x->surplus;
+	bool going = x->surplus, soiled = x->soiled;
 	exchange_free(x);
 	if (going)
 		endpoint_suspect(server->endpoint);
-	relay_give_back(c->worker, server, !going);
+	if (soiled && !going)
+		wash_server(c->worker, server, 0);
+	else
+		relay_give_back(c->worker, server, !going);
 	if (c->state == CLIENT_READY &&
 	    (buffer_size(&c->in) || c->eof || !ev_is_active(&c->reader)))
 		client_resume(c);

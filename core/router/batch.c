@@ -111,10 +111,11 @@ static bool add_facts(const struct scan *s, const struct facts *facts, enum stat
 	return decides;
 }
 
-static enum status add_unread(const struct scan *s)
+static enum status add_unread(const struct scan *s, bool may_set)
 {
 	enum status status;
 	add_facts(s, &unread, &status);
+	s->batch->unread |= may_set;
 	return status;
 }
 
@@ -123,7 +124,7 @@ static enum status add_text(const struct scan *s, const char *sql, size_t size)
 {
 	enum status status;
 	if (s->reader->unreadable)
-		return add_unread(s);
+		return add_unread(s, true);
 	const struct facts *facts =
 	        classifier_facts(s->reader->classifier, sql, size, s->reader->standard_strings);
 	if (add_facts(s, facts, &status)) {
@@ -137,7 +138,7 @@ static enum status add_statement(const struct scan *s, struct statement *stateme
 {
 	enum status status;
 	if (s->reader->unreadable)
-		return add_unread(s);
+		return add_unread(s, true);
 	if (add_facts(s, statement_facts(statement), &status)) {
 		s->batch->statement = statement;
 		s->batch->sql = statement->body;
@@ -224,7 +225,7 @@ static enum status scan_simple(const struct scan *s, char type, const uint8_t *b
 	s->batch->works = true;
 	if (type == 'Q' && whole)
 		return scan_query(s, body, end);
-	return add_unread(s);
+	return add_unread(s, type == 'Q'); /* what may be called by its OID sets nothing */
 }
 
 /* What may come within a batch of the extended protocol. */
@@ -239,7 +240,7 @@ static enum status scan_extended(const struct scan *s, char type, const uint8_t 
 		if (whole)
 			return scan_parse(s, body, end);
 		b->names = b->changes_names = true;
-		return add_unread(s);
+		return add_unread(s, false); /* its client keeps the server: RELAY_PIN_STATEMENT */
 	case 'B':
 		return scan_bind(s, body, end);
 	case 'D':

@@ -41,6 +41,7 @@ struct batch {
 	bool names;          /* uses or changes names of statements */
 	bool changes_names;  /* prepares or closes some, or a statement of it may */
 	bool deallocates;    /* holds DEALLOCATE of a name */
+	bool unread;         /* it may SET what nobody has read of */
 	bool unnamed;        /* prepares the unnamed statement */
 	bool needs_unnamed;  /* uses an unnamed statement that it does not prepare itself */
 	bool binds;          /* holds a Bind */

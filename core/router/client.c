@@ -256,7 +256,7 @@ static void read_or_rest(struct client *c, enum status status)
 /* Nothing is under way for a client that will send no more: it is done. */
 static bool finished(const struct client *c)
 {
-	return c->eof && c->state == CLIENT_READY && !relay_busy(c);
+	return c->eof && c->state == CLIENT_READY && (!relay_busy(c) || relay_starves(c));
 }
 
 /* What `take` leaves to be done once its bytes are accounted for. */
@@ -309,9 +309,10 @@ static void on_end(struct client *c)
 {
 	c->eof = true;
 	ev_io_stop(loop_of(c), &c->reader);
-	if (c->state == CLIENT_READY && relay_busy(c))
-		return;
-	client_drop(c);
+	if (c->state != CLIENT_READY)
+		client_drop(c);
+	else if (finished(c))
+		client_close(c, NULL, NULL, NULL); /* it may still read what it has asked for */
 }
 
 static void on_client_readable(struct ev_loop *loop, ev_io *watcher, int events)

@@ -51,6 +51,7 @@ struct client {
 	int vars;              /* see struct session_facts */
 	size_t discard;        /* bytes of a message still to pass over */
 	bool standard_strings; /* as its settings, or a SET that is not committed yet, say */
+	bool unread;           /* a text that was not read may have SET something */
 	bool dirty;            /* in pool mode "session": it may have left state behind */
 	bool skip_to_sync;     /* its batch was refused: nothing counts until Sync */
 	bool eof;              /* it will send no more */

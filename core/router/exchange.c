@@ -66,6 +66,12 @@ bool relay_busy(const struct client *c)
 	return x && (x->outstanding || x->errand_count || !x->server);
 }
 
+bool relay_starves(const struct client *c)
+{
+	const struct exchange *x = c->exchange;
+	return x && (x->passing || x->copy_in);
+}
+
 void exchange_free_spare(struct worker *w)
 {
 	LIST_EACH (&w->spare, link) {

@@ -88,7 +88,7 @@ static void put_pins(FILE *out, const struct worker *w)
 	pins_tally(w, counts);
 	head(out, "clients_pinned", GAUGE, "Clients that keep their server, by reason.");
 	for (unsigned i = 0; i < PINS_KINDS; i++) {
-		const char *reason = pins_name(1u << i);
+		const char *reason = pins_reason(1u << i);
 		if (reason)
 			fprintf(out, "moongate_clients_pinned{reason=\"%s\"} %u\n", reason,
 			        counts[i]);

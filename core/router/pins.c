@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-const char *pins_name(unsigned pin)
+const char *pins_reason(unsigned pin)
 {
 	switch (pin) {
 	case RELAY_PIN_ENCODING:
@@ -20,15 +20,14 @@ const char *pins_name(unsigned pin)
 	}
 }
 
-/* "listen,prepare": the reasons in `pins`. */
-static void name_all(unsigned pins, char *text, size_t size)
+void pins_name(unsigned pins, char *text, size_t size)
 {
 	size_t used = 0;
 	*text = '\0';
 	for (unsigned i = 0; i < PINS_KINDS && used < size; i++)
 		if (pins >> i & 1)
 			used += (size_t)snprintf(text + used, size - used, "%s%s", used ? "," : "",
-			                         pins_name(1u << i));
+			                         pins_reason(1u << i));
 }
 
 void pins_tell(struct client *c)
@@ -40,7 +39,7 @@ void pins_tell(struct client *c)
 	c->pins_told = c->pins;
 	if (log->level > LOG_DEBUG)
 		return;
-	name_all(c->pins, reasons, sizeof reasons);
+	pins_name(c->pins, reasons, sizeof reasons);
 	log_debug(log, c->pins ? "client pinned to its server" : "client not pinned any more",
 	          LOG_T("client", c->address), LOG_T("user", c->user), LOG_T("reasons", reasons));
 }
@@ -65,7 +64,7 @@ void pins_count(struct worker *w)
 	for (unsigned i = 0; i < PINS_KINDS && used < sizeof text; i++)
 		if (counts[i])
 			used += (size_t)snprintf(text + used, sizeof text - used, "%s%s:%u",
-			                         used ? "," : "", pins_name(1u << i), counts[i]);
+			                         used ? "," : "", pins_reason(1u << i), counts[i]);
 	if (all)
 		log_info(&w->context.log, "pinned clients", LOG_N("clients", all),
 		         LOG_T("reasons", text));

@@ -16,6 +16,7 @@
 #include "router/client.h"
 #include "router/edits.h"
 #include "router/session.h"
+#include "sql/long_text.h"
 
 #define RELAY_REPLAY    4096  /* bytes of a batch that may be run again */
 #define RELAY_UNDECIDED 16384 /* bytes of a response held back while it might be */
@@ -76,6 +77,7 @@ struct exchange {
 	bool fatal;        /* the server said FATAL; its end follows */
 	bool errored;      /* an error was forwarded for the answer that is awaited first */
 	char farewell[6];  /* the SQLSTATE of a FATAL that was not forwarded as such; "" */
+	bool soiled;       /* the server may have settings that nobody knows of: to be washed */
 	bool wrote;        /* something that may write has gone to this server */
 	char status;       /* of the last ReadyForQuery */
 	bool timed_out;    /* query_timeout has passed: the batch is being cancelled */
@@ -83,6 +85,8 @@ struct exchange {
 	/* When, by the worker's coarse clock: the batch under way was sent, the block was begun,
 	 * the last answer came. */
 	double batch_since, block_since, idle_since;
+	bool watching;           /* what passes is a text that was not read, */
+	struct long_text text;   /* so far */
 	size_t passing;          /* bytes of the client's current message still to pass */
 	size_t rest;             /* bytes of the server's current message still to pass */
 	struct buffer to_server; /* what the server does not take yet */
@@ -93,6 +97,7 @@ struct exchange {
 	uint8_t errands[RELAY_ERRANDS];
 	bool asking;           /* one of them is about the session: nothing may change it now */
 	bool asked_pins;       /* the question is about pins, too */
+	unsigned asked_rows;   /* rows of its answer that have come */
 	bool discarded;        /* DISCARD ALL was done */
 	bool was_reset;        /* RESET, or SET ... TO DEFAULT, perhaps */
 	char owed;             /* the status of a ReadyForQuery that is kept back; NUL: none */
@@ -144,6 +149,10 @@ bool relay_busy(const struct client *c);
  * to be begun anew by relay_seek_again(), which keeps its place. */
 bool relay_stop_seeking(struct exchange *x);
 void relay_seek_again(struct exchange *x);
+/* Whether the server waits for what the client has yet to send: the rest of a message, or COPY's
+ * data.
+ */
+bool relay_starves(const struct client *c);
 
 /* The client goes: its server is given back, cleaned where it carries state, or closed where work
  * is under way. */
@@ -180,6 +189,18 @@ bool relay_say_due(struct exchange *x);
  * nothing of the exchange may be touched any more. */
 bool relay_settle(struct exchange *x);
 void relay_give_back(struct worker *w, struct server *server, bool reusable);
+
+/* relay.c: sends the batch where it belongs, or refuses it. ST_AGAIN: it has to wait. */
+enum status relay_route_batch(struct client *c, const struct batch *b,
+                              const uint8_t *bytes) MUST_CHECK;
+
+/* Refuses the batch at hand: the client gets one error, and where the batch's Sync is still to come
+ * nothing counts until then. A block that was begun here has failed. */
+void relay_refuse_batch(struct client *c, const struct batch *b, const char *sqlstate,
+                        const char *message);
+
+/* A text passes that was not read: what it may leave behind pins. */
+void relay_watch(struct exchange *x, const uint8_t *bytes, size_t size);
 
 /* The batch's bytes, rewritten for the server where they name statements. */
 enum status relay_send_batch(struct exchange *x, const struct batch *b,

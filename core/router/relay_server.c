@@ -324,16 +324,24 @@ static void pass_rest(struct exchange *x, struct answer_scan *s)
 	x->drop_rest = x->drop_rest && x->rest;
 }
 
+/* What keeps the client on this server. A replica holds nothing temporary, and is not where an
+ * encoding that cannot be read is kept. */
+static unsigned pins_here(const struct exchange *x)
+{
+	bool replica = x->server->endpoint->role == ROLE_REPLICA;
+	return x->client->pins & ~(replica ? PIN_TEMP | RELAY_PIN_ENCODING : 0u);
+}
+
 /* The exchange can end here: nothing is awaited, and nothing ties the client to its server. */
 static bool quiet(const struct exchange *x)
 {
 	return !x->outstanding && !x->errand_count && !x->open && !x->passing && x->status == 'I' &&
-	       !x->client->pins && !x->rest && !buffer_size(&x->pending);
+	       !pins_here(x) && !x->rest && !buffer_size(&x->pending);
 }
 
 static bool owes_nothing(const struct exchange *x)
 {
-	return !x->effects && !x->discarded && !buffer_size(&x->touched);
+	return !x->discarded && !errand_is_due(x);
 }
 
 /* ST_OK: all that could be was forwarded; what is left is to be kept. */

@@ -111,7 +111,11 @@ static enum status use(struct rewriter *r, struct statement *statement, const ch
 	struct prepared *p = session_find(r->session, statement);
 	enum status status = ST_OK;
 	r->x->named = statement;
-	if (!p) {
+	if (p && p->number <= r->session->stale) {
+		status = evict(r, p);
+		p = NULL;
+	}
+	if (!p && status == ST_OK) {
 		status = prepare(r, statement, (struct edit){.action = EDIT_SWALLOW}, name);
 		p = session_find(r->session, statement);
 	}
@@ -404,8 +408,8 @@ static void undo(struct exchange *x, struct edit *e, bool failed_here)
 {
 	struct client *c = x->client;
 	struct session *session = x->session;
-	bool renames = e->action != EDIT_EXISTS && e->action != EDIT_MISSING;
-	if (e->name && renames && names_set(&c->names, e->name, e->before) != ST_OK)
+	bool renames = e->name && !edit_is_error(e->action);
+	if (renames && names_set(&c->names, e->name, e->before) != ST_OK)
 		names_clear(&c->names); /* out of memory: none may mean something else */
 	if (e->names_unnamed) {
 		/* PostgreSQL drops the old one before it parses the new one. */

@@ -95,6 +95,12 @@ struct prepared *session_oldest(struct session *s)
 	return list_empty(&s->recent) ? NULL : LIST_ENTRY(s->recent.prev, struct prepared, link);
 }
 
+void session_distrust(struct session *s)
+{
+	s->stale = s->last_number;
+	s->unnamed = NULL;
+}
+
 void session_forget_statements(struct session *s)
 {
 	while (!list_empty(&s->recent))

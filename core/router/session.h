@@ -29,6 +29,7 @@ struct session {
 	struct prepared *statements; /* uthash */
 	struct list recent;          /* front: used last */
 	unsigned count, last_number;
+	unsigned stale; /* those up to this number are to be parsed again: session_distrust() */
 	struct buffer answer;      /* while it is washed: what has come so far, */
 	unsigned awaited;          /* answers that are to come, */
 	struct list washing;       /* in worker->washing, */
@@ -57,6 +58,10 @@ void session_remove(struct session *s, struct prepared *p);
 
 /* The one that was not used for longest. */
 struct prepared *session_oldest(struct session *s);
+
+/* A temporary table may hide what its statements name. PostgreSQL notices where it is the session's
+ * first one; a server that has had some for another client keeps the plans that it has. */
+void session_distrust(struct session *s);
 
 /* All its statements are gone: DISCARD ALL, DEALLOCATE ALL. */
 void session_forget_statements(struct session *s);
