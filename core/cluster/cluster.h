@@ -65,7 +65,8 @@ struct endpoint {
 	unsigned in_flight; /* servers lent */
 	unsigned waiting;   /* borrowers in its pools' queues */
 	struct pool *pools; /* uthash, by user and database */
-	struct quota quota; /* on the servers of all of them */
+	struct pool *pool_used; /* of these, the one that was asked for last; NULL: none */
+	struct quota quota;     /* on the servers of all of them */
 	struct probe *probe;
 	double reported;      /* when a probe or traffic last told of it */
 	char last_error[256]; /* why it went down, without secrets; empty while it is up */

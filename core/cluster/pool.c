@@ -74,6 +74,8 @@ void pool_forget(struct pool *pool)
 	list_remove(&pool->blocked);
 	pool_leave(cluster, pool->quotas);
 	HASH_DEL(pool->endpoint->pools, pool);
+	if (pool->endpoint->pool_used == pool)
+		pool->endpoint->pool_used = NULL;
 	free(pool);
 }
 
@@ -369,8 +371,16 @@ static struct pool *pool_new(struct endpoint *endpoint, const char *key, size_t 
 	return pool;
 }
 
+static bool same(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
 struct pool *pool_of(struct endpoint *endpoint, const char *user, const char *database)
 {
+	const struct pool *used = endpoint->pool_used;
+	if (used && same(used->user, user) && same(used->database, database))
+		return endpoint->pool_used;
 	char small[256];
 	struct pool *pool = NULL;
 	size_t room = name_room(user) + name_room(database);
@@ -384,6 +394,7 @@ struct pool *pool_of(struct endpoint *endpoint, const char *user, const char *da
 		pool = pool_new(endpoint, key, size);
 	if (key != small)
 		free(key);
+	endpoint->pool_used = pool;
 	return pool;
 }
 

@@ -103,16 +103,34 @@ static void finish_answer(struct exchange *x, char status)
 		c->last_write = clock_now();
 }
 
+/* What is to be known of messages by their types. */
+enum { KIND_UNDECIDED = 1, KIND_COMPLETION = 2, KIND_WHOLE = 4 };
+static const uint8_t kinds[UINT8_MAX + 1] = {
+        ['1'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['2'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['3'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['C'] = KIND_COMPLETION | KIND_WHOLE,
+        ['E'] = KIND_WHOLE,
+        ['I'] = KIND_COMPLETION,
+        ['N'] = KIND_UNDECIDED,
+        ['S'] = KIND_UNDECIDED | KIND_WHOLE,
+        ['T'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['Z'] = KIND_WHOLE,
+        ['n'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['s'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['t'] = KIND_UNDECIDED,
+};
+
 /* A response is decided by its first row or its end; until then it may be taken back. */
 static bool decides(char type)
 {
-	return !strchr("12TtnNS3s", type);
+	return !(kinds[(uint8_t)type] & KIND_UNDECIDED);
 }
 
 /* What the edits are counted by. */
 static bool completes(char type)
 {
-	return strchr("123TnCIs", type) != NULL;
+	return kinds[(uint8_t)type] & KIND_COMPLETION;
 }
 
 struct answer_scan {
@@ -124,7 +142,7 @@ struct answer_scan {
 
 static bool wants_whole(char type)
 {
-	return strchr("ZESC", type) != NULL;
+	return kinds[(uint8_t)type] & KIND_WHOLE;
 }
 
 static bool is_fatal(const uint8_t *body, size_t size)

@@ -67,7 +67,7 @@ static enum status evict(struct rewriter *r, struct prepared *p)
 	                          .change = CHANGE_EVICTS,
 	                          .number = p->number,
 	                          .statement = statement_ref(p->statement)};
-	session_name(p->number, name);
+	memcpy(name, p->name, sizeof name);
 	session_remove(r->session, p);
 	enum status status = message_close_statement(r->out, name);
 	enum status noted = note(r, edit);
@@ -95,7 +95,7 @@ static enum status prepare(struct rewriter *r, struct statement *statement, stru
 		free(edit.name);
 		return ST_ENOMEM;
 	}
-	session_name(p->number, name);
+	memcpy(name, p->name, SESSION_NAME);
 	edit.change = CHANGE_PREPARES;
 	edit.number = p->number;
 	edit.statement = statement_ref(statement);
@@ -121,8 +121,9 @@ static enum status use(struct rewriter *r, struct statement *statement, const ch
 	}
 	if (!p)
 		return status == ST_OK ? ST_ENOMEM : status;
-	snprintf(p->used_as, sizeof p->used_as, "%s", client_name);
-	session_name(p->number, name);
+	if (strcmp(p->used_as, client_name) != 0)
+		snprintf(p->used_as, sizeof p->used_as, "%s", client_name);
+	memcpy(name, p->name, SESSION_NAME);
 	return status;
 }
 

@@ -20,7 +20,8 @@ struct prepared {
 	struct list link;            /* in session->recent */
 	struct statement *statement; /* the key */
 	unsigned number;
-	uint64_t epoch;   /* worker->catalog_epoch when it was parsed */
+	char name[SESSION_NAME]; /* made from the number once, not for each use */
+	uint64_t epoch;          /* worker->catalog_epoch when it was parsed */
 	char used_as[64]; /* the client's name that it was last used by: errors speak of it */
 };
 
@@ -72,8 +73,5 @@ bool session_is_name(const char *name);
 /* The client's name in place of the server's, in an error message such as `prepared statement
  * "moongate_7" ...`; NULL: there is no such statement. */
 const char *session_client_name(const struct session *s, unsigned number);
-
-/* The server's name for it. */
-void session_name(unsigned number, char name[SESSION_NAME]);
 
 #endif
