@@ -45,6 +45,8 @@ static void on_notice(struct pool_waiter *waiter)
 static void arm(struct dispatch *d, double now)
 {
 	double next = fmin(d->deadline, d->waiter.notice_at);
+	if (d->patient_until > now)
+		next = fmin(next, d->patient_until);
 	ev_timer_set(&d->timer, fmax(0, next - now), 0);
 	ev_timer_start(loop_of(d), &d->timer);
 }
@@ -60,6 +62,12 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 		       "no endpoint of this route became available in time");
 		return;
 	}
+	if (d->patient_until != 0 && now >= d->patient_until) {
+		d->patient_until = 0;
+		list_remove(&d->parked);
+		try_next(d);
+		return;
+	}
 	bool due = now >= d->waiter.notice_at;
 	if (due)
 		d->waiter.notice_at = INFINITY;
@@ -68,16 +76,33 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 		d->on_wait(d);
 }
 
+/* What the read waits for, as a moment that replicas have to be fresh as of. */
+static double wanted(const struct dispatch *d, double now)
+{
+	const struct need *n = &d->need;
+	enum consistency level = n->leveled ? n->level : route_config(d->route)->consistency;
+	if (n->after.timeline || level == CONSISTENCY_BOUNDED)
+		return now;
+	return level == CONSISTENCY_SESSION && n->has_read ? fmax(d->last_write, n->last_read)
+	                                                   : d->last_write;
+}
+
 static void park(struct dispatch *d)
 {
-	arm(d, clock_now());
+	double now = clock_now();
+	arm(d, now);
 	list_push_back(&d->cluster->parked, &d->parked);
+	if (d->patient_until != 0)
+		cluster_want(d->cluster, wanted(d, now));
 }
 
 static struct endpoint *pick(struct dispatch *d, double now)
 {
-	const struct demand demand = {
-	        .now = now, .last_write = d->last_write, .excluded = d->excluded};
+	const struct demand demand = {.now = now,
+	                              .last_write = d->last_write,
+	                              .need = &d->need,
+	                              .excluded = d->excluded,
+	                              .patient = now < d->patient_until};
 	return d->route ? route_pick(d->route, &demand) : d->endpoint;
 }
 
@@ -113,14 +138,17 @@ static double notice_time(const struct dispatch_request *request, double now)
 void dispatch_start(struct dispatch *d, const struct dispatch_request *request, dispatched_fn *fn)
 {
 	double now = clock_now();
+	double wait_fresh = request->route ? route_config(request->route)->wait_fresh : 0;
 	d->cluster = request->cluster;
 	d->route = request->route;
 	d->endpoint = request->endpoint;
 	d->user = request->user;
 	d->database = request->database;
 	d->last_write = request->last_write;
+	d->need = request->need ? *request->need : (struct need){0};
 	d->excluded = request->excluded;
 	d->deadline = now + patience(request);
+	d->patient_until = wait_fresh > 0 ? now + wait_fresh : 0;
 	d->fn = fn;
 	d->on_wait = request->on_wait;
 	d->waiter.pool = NULL;
