@@ -60,6 +60,18 @@ void chase_replica(struct endpoint *e, double before, double now)
 	probe_soon(e->probe, e->chase);
 }
 
+bool chase_may_return(const struct cluster *c, double last_write)
+{
+	double needed = fmax(last_write, last_told(&c->freshness));
+	for (size_t i = 0; i < c->endpoint_count; i++) {
+		const struct endpoint *e = c->endpoints[i];
+		if (e->role == ROLE_REPLICA && health_usable(&e->health) &&
+		    isfinite(e->fresh_as_of) && e->fresh_as_of >= needed)
+			return true;
+	}
+	return false;
+}
+
 void cluster_wrote(struct cluster *c, const struct party *who, double now)
 {
 	if (c->scopes)

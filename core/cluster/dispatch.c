@@ -3,6 +3,7 @@
 #include "cluster/dispatch.h"
 
 #include "base/clock.h"
+#include "cluster/chase.h"
 #include "cluster/refusal.h"
 
 #include <math.h>
@@ -76,11 +77,28 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 		d->on_wait(d);
 }
 
+static enum consistency level_of(const struct dispatch *d)
+{
+	return d->need.leveled ? d->need.level : route_config(d->route)->consistency;
+}
+
+/* How long a read waits rather than take the fallback. */
+static double patience_of(const struct dispatch *d)
+{
+	if (!d->route)
+		return 0;
+	double wait_fresh = route_config(d->route)->wait_fresh;
+	bool returns = d->need.has_read && level_of(d) == CONSISTENCY_SESSION &&
+	               route_config(d->route)->to != TO_PRIMARY &&
+	               chase_may_return(d->cluster, d->last_write);
+	return returns ? fmax(wait_fresh, CHASE_RETURN) : wait_fresh;
+}
+
 /* What the read waits for, as a moment that replicas have to be fresh as of. */
 static double wanted(const struct dispatch *d, double now)
 {
 	const struct need *n = &d->need;
-	enum consistency level = n->leveled ? n->level : route_config(d->route)->consistency;
+	enum consistency level = level_of(d);
 	if (n->after.timeline || level == CONSISTENCY_BOUNDED)
 		return now;
 	return level == CONSISTENCY_SESSION && n->has_read ? fmax(d->last_write, n->last_read)
@@ -123,7 +141,7 @@ static void try_next(struct dispatch *d)
 }
 
 /* How long a query may wait for an endpoint of its route. */
-static double patience(const struct dispatch_request *request)
+static double patience_for_any(const struct dispatch_request *request)
 {
 	double hold = request->route ? route_config(request->route)->hold : 0;
 	return hold > 0 ? hold : request->cluster->pool.acquire_timeout;
@@ -138,7 +156,6 @@ static double notice_time(const struct dispatch_request *request, double now)
 void dispatch_start(struct dispatch *d, const struct dispatch_request *request, dispatched_fn *fn)
 {
 	double now = clock_now();
-	double wait_fresh = request->route ? route_config(request->route)->wait_fresh : 0;
 	d->cluster = request->cluster;
 	d->route = request->route;
 	d->endpoint = request->endpoint;
@@ -147,8 +164,7 @@ void dispatch_start(struct dispatch *d, const struct dispatch_request *request, 
 	d->last_write = request->last_write;
 	d->need = request->need ? *request->need : (struct need){0};
 	d->excluded = request->excluded;
-	d->deadline = now + patience(request);
-	d->patient_until = wait_fresh > 0 ? now + wait_fresh : 0;
+	d->deadline = now + patience_for_any(request);
 	d->fn = fn;
 	d->on_wait = request->on_wait;
 	d->waiter.pool = NULL;
@@ -157,6 +173,8 @@ void dispatch_start(struct dispatch *d, const struct dispatch_request *request, 
 	d->waiter.notice = on_notice;
 	list_init(&d->parked);
 	ev_init(&d->timer, on_timer);
+	double patience = patience_of(d);
+	d->patient_until = patience > 0 ? now + patience : 0;
 	try_next(d);
 }
 

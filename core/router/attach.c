@@ -106,7 +106,8 @@ void relay_choose(struct exchange *x, struct route *route, struct endpoint *endp
 	        .endpoint = endpoint,
 	        .user = c->user,
 	        .database = c->database,
-	        .last_write = c->last_write,
+	        .last_write = x->last_write,
+	        .need = &x->need,
 	        .excluded = x->excluded,
 	        .on_wait = on_wait,
 	};

@@ -75,6 +75,7 @@ void client_free(struct client *c)
 	statement_unref(c->unnamed);
 	settings_unref(c->settings);
 	settings_unref(c->startup);
+	free(c->demands);
 	free(c->user);
 	free(c);
 }

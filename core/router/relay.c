@@ -34,6 +34,7 @@ void relay_abandon(struct client *c)
 		return;
 	struct server *server = x->server;
 	unsigned errands = x->errand_count;
+	demands_lost(x);
 	bool quiet = !x->open && !x->outstanding && !x->passing && x->status == 'I' && !x->rest &&
 	             !buffer_size(&x->pending) && !buffer_size(&x->to_server);
 	bool clean = quiet && !errands && !c->pins && !buffer_size(&x->touched) && !x->effects;
@@ -166,6 +167,7 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 		status = errand_forget_sequences(x);
 	if (status == ST_OK)
 		status = relay_send_batch(x, b, bytes);
+	demands_sent(x, b);
 	x->wrote |= b->writes;
 	x->passing = b->passing;
 	x->open = b->end == BATCH_NO_ANSWER;
@@ -187,9 +189,11 @@ static bool bound(const struct client *c, const struct exchange *x)
 /* Nothing is attached: asks the policy and looks for a server. ST_AGAIN: not there yet. */
 static enum status choose(struct client *c, const struct batch *b)
 {
-	struct verdict v = judge_batch(c, b);
-	if (v.kind == VERDICT_REJECT) {
-		refuse_batch(c, b, v.sqlstate, v.message);
+	struct judgment j;
+	judge_batch(c, b, &j);
+	const struct verdict *v = &j.verdict;
+	if (v->kind == VERDICT_REJECT) {
+		refuse_batch(c, b, v->sqlstate, v->message);
 		return ST_ECLIENT;
 	}
 	struct exchange *x = c->exchange ? c->exchange : exchange_new(c);
@@ -198,7 +202,11 @@ static enum status choose(struct client *c, const struct batch *b)
 		return ST_ECLIENT;
 	}
 	x->excluded = 0;
-	relay_choose(x, v.kind == VERDICT_ROUTE ? v.route : NULL, v.endpoint);
+	x->need = j.need;
+	x->last_write = j.last_write;
+	x->key = j.key;
+	x->judged = true;
+	relay_choose(x, v->kind == VERDICT_ROUTE ? v->route : NULL, v->endpoint);
 	if (c->exchange != x)
 		return ST_ECLIENT; /* and the client is gone */
 	return x->server || *x->sqlstate ? ST_OK : ST_AGAIN;
@@ -254,8 +262,14 @@ static enum status may_go(struct client *c, const struct batch *b)
 		return ST_AGAIN;
 	if (!x->outstanding)
 		return ST_OK;
-	struct verdict v = judge_batch(c, b);
-	return judge_agrees(c, &v, x->server->endpoint) ? ST_OK : ST_AGAIN;
+	struct judgment j;
+	judge_batch(c, b, &j);
+	if (!judge_agrees(&j, x->server->endpoint))
+		return ST_AGAIN;
+	x->judged = true;
+	if (j.key != x->key)
+		x->key = 0;
+	return ST_OK;
 }
 
 /* A batch that PostgreSQL would take, and the pool mode does not. One that goes on with an open
@@ -423,6 +437,17 @@ static bool answer_here(struct client *c, const struct batch *b, const uint8_t *
 	return false;
 }
 
+/* Where the batch's tables are noted, emptied; NULL where no route wants to know. */
+static struct batch_tables *tables_for(const struct client *c)
+{
+	struct batch_tables *tables = &c->worker->tables;
+	if (!(c->home->cluster->scopes & 1u << SCOPE_TABLE))
+		return NULL;
+	tables->all.count = tables->written.count = 0;
+	tables->all.any = tables->written.any = false;
+	return tables;
+}
+
 static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
 {
 	struct batch b;
@@ -432,7 +457,8 @@ static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size,
 	                                    .unreadable = c->pins & RELAY_PIN_ENCODING,
 	                                    .names = c->names,
 	                                    .unnamed = c->unnamed,
-	                                    .touched = &c->worker->touched};
+	                                    .touched = &c->worker->touched,
+	                                    .tables = tables_for(c)};
 	c->worker->touched.head = c->worker->touched.tail = 0;
 	enum status status = batch_scan(&reader, bytes, size, &b, &wrong);
 	if (status == ST_AGAIN)

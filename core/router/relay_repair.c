@@ -116,6 +116,7 @@ void relay_lost(struct exchange *x)
 	}
 	for (unsigned i = 0; i < x->outstanding; i++)
 		wrote |= x->flags[(x->first + i) % RELAY_PIPELINE] & BATCH_WRITE;
+	demands_lost(x);
 	if (must_close(x)) {
 		bool told = x->fatal || x->rest;
 		client_close(

@@ -3,7 +3,6 @@
  * Bytes are forwarded from the worker's buffer in one piece per read. While a batch may still be
  * run again, its response is held back until a row or its end decides. */
 /* SPDX-License-Identifier: MIT */
-#include "base/clock.h"
 #include "router/cancel.h"
 #include "router/errand.h"
 #include "router/pins.h"
@@ -97,8 +96,7 @@ static void finish_answer(struct exchange *x, char status)
 	x->timed_out = x->cancelled = false;
 	x->status = status;
 	x->copy_in = false;
-	if (flags & BATCH_WRITE)
-		c->last_write = clock_now();
+	demands_answered(x, flags);
 }
 
 /* A response is decided by its first row or its end; until then it may be taken back. */
