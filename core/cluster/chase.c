@@ -91,6 +91,17 @@ void cluster_want(struct cluster *c, double moment)
 			probe_soon(c->endpoints[i]->probe, CHASE_WAITED);
 }
 
+bool cluster_position(const struct cluster *c, double moment, struct position *position)
+{
+	const struct freshness *f = &c->freshness;
+	for (unsigned i = 0; i < f->count; i++)
+		if (f->samples[i].sent >= moment) {
+			*position = (struct position){f->timeline, f->samples[i].position};
+			return true;
+		}
+	return false;
+}
+
 double cluster_last_write(const struct cluster *c, const struct route *route,
                           const struct party *who, double own)
 {

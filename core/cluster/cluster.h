@@ -148,6 +148,10 @@ void cluster_wrote(struct cluster *cluster, const struct party *who, double now)
 double cluster_last_write(const struct cluster *cluster, const struct route *route,
                           const struct party *who, double own);
 
+/* A position that holds all that was committed before `moment`: the first that the primary has told
+ * since. False: it has told none yet. */
+bool cluster_position(const struct cluster *cluster, double moment, struct position *position);
+
 /* A read waits for replicas that are fresh as of `moment`: probes hurry until there are some. */
 void cluster_want(struct cluster *cluster, double moment);
 

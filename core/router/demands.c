@@ -106,6 +106,14 @@ static void note_read(struct exchange *x, double now)
 	d->read.reader_incarnation = e->incarnation;
 }
 
+static void follow_block(struct exchange *x)
+{
+	struct demands *d = x->client->demands;
+	if (x->status == 'I')
+		demands_end_block(x->client, !d->rolled_back);
+	d->rolled_back = false;
+}
+
 void demands_answered(struct exchange *x, uint8_t flags)
 {
 	struct client *c = x->client;
@@ -118,6 +126,8 @@ void demands_answered(struct exchange *x, uint8_t flags)
 		note_write(x, now);
 	if (reads)
 		note_read(x, now);
+	if (c->demands)
+		follow_block(x);
 	if (x->tables && !x->outstanding && x->status == 'I')
 		*x->tables = (struct tables){0};
 }
@@ -129,6 +139,7 @@ void demands_lost(struct exchange *x)
 		wrote |= x->flags[(x->first + i) % RELAY_PIPELINE] & BATCH_WRITE;
 	if (wrote)
 		note_write(x, clock_now());
+	demands_end_block(x->client, false);
 }
 
 void demands_end_block(struct client *c, bool committed)

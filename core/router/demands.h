@@ -10,6 +10,8 @@
 #include "cluster/scopes.h"
 #include "router/batch.h"
 
+#include <ev.h>
+
 struct client;
 struct exchange;
 
@@ -22,6 +24,10 @@ struct demands {
 	bool in_block;       /* `before` and `local` are of a block that goes on */
 	bool rolled_back;    /* the last command has been ROLLBACK */
 	struct need read;    /* of it: what the session has read last */
+	/* SHOW moongate.token waits for a position: own.h. */
+	struct client *client;
+	ev_timer token;
+	double token_until; /* 0: it does not */
 };
 
 /* NULL: out of memory. */

@@ -9,6 +9,7 @@
 
 #include "router/errand.h"
 #include "router/judge.h"
+#include "router/own.h"
 #include "router/rewrite.h"
 #include "router/wash.h"
 #include "wire/frame.h"
@@ -378,6 +379,12 @@ static void flush_or_drop(struct client *c, enum status status)
 		client_flush(c);
 }
 
+static char status_now(const struct client *c)
+{
+	const struct exchange *x = c->exchange;
+	return x && x->server ? x->status : block_status(c);
+}
+
 /* After a refused batch: all but Sync and Terminate is passed over. */
 static enum step skip(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
 {
@@ -394,7 +401,7 @@ static enum step skip(struct client *c, const uint8_t *bytes, size_t size, size_
 	*used += n;
 	if (f.type == 'S') {
 		c->skip_to_sync = false;
-		flush_or_drop(c, message_ready(&c->out, block_status(c)));
+		flush_or_drop(c, message_ready(&c->out, status_now(c)));
 	}
 	return STEP_GO;
 }
@@ -471,6 +478,15 @@ static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size,
 	if (b.end == BATCH_TERMINATE) {
 		client_close(c, NULL, NULL, NULL);
 		return STEP_GO;
+	}
+	switch (b.end == BATCH_STRAY ? OWN_NOT : own_answer(c, &b, bytes)) {
+	case OWN_LATER:
+		return STEP_WAIT;
+	case OWN_ANSWERED:
+		*used += b.size;
+		return STEP_GO;
+	case OWN_NOT:
+		break;
 	}
 	if (b.end == BATCH_STRAY) {
 		if (c->exchange && (c->exchange->outstanding || !c->exchange->server))
