@@ -250,11 +250,14 @@ static enum own answer(struct client *c, const struct batch *b, const uint8_t *b
 	return end(c, block_reply(c, b, bytes, &reply, status_of(c)));
 }
 
+/* One that the parser refuses is two statements to the batch, and would pin the client for good. */
 static bool may_be_ours(const struct batch *b)
 {
-	if (b->statements != 1 || !b->facts || !b->sql)
+	if (b->statements > 2 || !b->facts || !b->sql)
 		return false;
 	enum sql_kind kind = b->facts->kind;
+	if (b->statements == 2)
+		return kind == SQL_UNKNOWN;
 	return kind == SQL_SET || kind == SQL_RESET || kind == SQL_SHOW;
 }
 
