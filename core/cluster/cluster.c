@@ -6,6 +6,7 @@
 #include "cluster/dispatch.h"
 #include "cluster/pool.h"
 #include "cluster/probe.h"
+#include "cluster/writes.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -206,6 +207,7 @@ struct cluster *cluster_new(struct context *context, const struct cluster_config
 	cluster->pool = config->pool;
 	cluster->health = config->health;
 	cluster->name = "";
+	cluster->wanted = -INFINITY;
 	list_init(&cluster->parked);
 	list_init(&cluster->blocked);
 	list_init(&cluster->retired);
@@ -267,6 +269,7 @@ void cluster_free(struct cluster *cluster)
 	for (size_t i = 0; i < cluster->endpoint_count; i++)
 		endpoint_free(cluster->endpoints[i]);
 	routes_free(cluster->routes);
+	writes_free(cluster->writes);
 	session_configs_free(cluster->sessions);
 	quotas_free(cluster->database_quotas);
 	quotas_free(cluster->user_quotas);

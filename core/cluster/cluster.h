@@ -20,6 +20,8 @@
 struct conninfo;
 struct pool;
 struct probe;
+struct party;
+struct writes;
 
 #define CLUSTER_ENDPOINTS 64 /* at most: sets of endpoints are bits of a word */
 
@@ -62,9 +64,12 @@ struct endpoint {
 	uint64_t position;  /* WAL: inserted (primary) or replayed (replica) */
 	uint64_t lag_bytes; /* behind the primary's last known position */
 	double fresh_as_of; /* see freshness.h; -INFINITY: not known. INFINITY on a primary */
-	unsigned in_flight; /* servers lent */
-	unsigned waiting;   /* borrowers in its pools' queues */
-	struct pool *pools; /* uthash, by user and database */
+	double chase;       /* s until it is probed again while reads wait for it to catch up */
+	unsigned incarnation; /* grows whenever its data may have gone back, or be others': what was
+	                         known of its freshness does not hold any more */
+	unsigned in_flight;   /* servers lent */
+	unsigned waiting;     /* borrowers in its pools' queues */
+	struct pool *pools;   /* uthash, by user and database */
 	struct pool *pool_used; /* of these, the one that was asked for last; NULL: none */
 	struct quota quota;     /* on the servers of all of them */
 	struct probe *probe;
@@ -80,7 +85,11 @@ struct cluster {
 	struct endpoint **endpoints; /* each a block of its own, for others keep pointers to them */
 	size_t endpoint_count;
 	struct freshness freshness;
-	struct route *routes;        /* all that were made, for freeing */
+	struct writes *writes; /* when what was written; NULL: no route has such a scope */
+	unsigned scopes;       /* that routes have beside the session: bits 1 << enum scope */
+	bool keeps_reads;      /* a route has the level `session` */
+	double wanted;         /* replicas that are not fresh as of then are probed again soon */
+	struct route *routes;  /* all that were made, for freeing */
 	struct route *default_read;  /* replicas by weight, read-your-writes, else the primary */
 	struct route *default_write; /* the primary */
 	char *probe_user;     /* what the last client connected as: for probes of endpoints */
@@ -136,6 +145,21 @@ struct answer {
 	double paused;     /* s of it in which nobody could have read it */
 };
 void endpoint_answered(struct endpoint *endpoint, const struct answer *answer);
+
+/* A write was seen done: it is noted for the scopes that routes have, and probes hurry, so that
+ * replicas are known to have it soon after they do. */
+void cluster_wrote(struct cluster *cluster, const struct party *who, double now);
+
+/* The last write that a read of this route must see; `own` is that of its session. */
+double cluster_last_write(const struct cluster *cluster, const struct route *route,
+                          const struct party *who, double own);
+
+/* A position that holds all that was committed before `moment`: the first that the primary has told
+ * since. False: it has told none yet. */
+bool cluster_position(const struct cluster *cluster, double moment, struct position *position);
+
+/* A read waits for replicas that are fresh as of `moment`: probes hurry until there are some. */
+void cluster_want(struct cluster *cluster, double moment);
 
 /* It answered, but let no probe in: alive, its role and position are not known anew. */
 void endpoint_refused(struct endpoint *endpoint, const char *reason);

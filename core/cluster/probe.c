@@ -40,6 +40,7 @@ struct probe {
 	double sent;        /* when the question left */
 	double stood_still; /* how long the loop had done so by then */
 	double began;       /* when the last probe began */
+	double soon;        /* when the next one was asked for; INFINITY: it was not */
 	struct exec exec;
 	ev_timer timer;
 };
@@ -150,6 +151,7 @@ static void begin(struct probe *p)
 		return;
 	ev_timer_stop(context_of(p)->loop, &p->timer);
 	p->began = clock_now();
+	p->soon = INFINITY;
 	if (p->server) {
 		ask(p);
 		return;
@@ -174,6 +176,7 @@ struct probe *probe_new(struct endpoint *endpoint)
 	if (!p)
 		return NULL;
 	p->endpoint = endpoint;
+	p->soon = INFINITY;
 	ev_init(&p->timer, on_time);
 	return p;
 }
@@ -205,6 +208,8 @@ void probe_reschedule(struct probe *p)
 {
 	struct ev_loop *loop = context_of(p)->loop;
 	double next = p->endpoint->health.next;
+	if (health_usable(&p->endpoint->health))
+		next = fmin(next, p->soon);
 	ev_timer_stop(loop, &p->timer);
 	if (p->busy || p->retired || next == INFINITY)
 		return;
@@ -223,6 +228,15 @@ void probe_hurry(struct probe *p)
 	ev_timer_stop(loop, &p->timer);
 	ev_timer_set(&p->timer, fmax(0, wait), 0);
 	ev_timer_start(loop, &p->timer);
+}
+
+void probe_soon(struct probe *p, double pause)
+{
+	double at = p->began + pause;
+	if (at >= p->soon)
+		return;
+	p->soon = at;
+	probe_reschedule(p);
 }
 
 void probe_demand(struct endpoint *endpoint)

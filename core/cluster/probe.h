@@ -30,6 +30,10 @@ void probe_reschedule(struct probe *probe);
 #define PROBE_QUIET 0.1
 void probe_hurry(struct probe *probe);
 
+/* Probes a usable endpoint `pause` seconds after its last probe began; once more, if one is under
+ * way. The earliest of what was asked for counts. */
+void probe_soon(struct probe *probe, double pause);
+
 /* A query wanted this endpoint although it is not usable: given up on, it is tried again. */
 void probe_demand(struct endpoint *endpoint);
 

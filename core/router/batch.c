@@ -83,6 +83,13 @@ static bool may_change_names(const struct facts *facts)
 	       facts->kind == SQL_MULTI || facts->kind == SQL_PREPARE;
 }
 
+static void note_tables(struct batch_tables *tables, const struct facts *facts)
+{
+	tables_add(&tables->all, facts);
+	if (may_write(facts))
+		tables_add(&tables->written, facts);
+}
+
 /* One more statement; the write among several decides. True: this one does. */
 static bool add_facts(const struct scan *s, const struct facts *facts, enum status *status)
 {
@@ -94,6 +101,8 @@ static bool add_facts(const struct scan *s, const struct facts *facts, enum stat
 	b->effects |= facts->effects;
 	b->uncertain |= may_move_block(facts);
 	b->writes |= may_write(facts);
+	if (s->reader->tables)
+		note_tables(s->reader->tables, facts);
 	b->commits |= facts->kind == SQL_COMMIT;
 	b->changes_names |= may_change_names(facts);
 	b->deallocates |= facts->kind == SQL_DEALLOCATE && facts->name;

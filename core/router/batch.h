@@ -4,6 +4,7 @@
 #define MOONGATE_ROUTER_BATCH_H
 
 #include "base/buffer.h"
+#include "cluster/scopes.h"
 #include "router/statement.h"
 #include "sql/classifier.h"
 
@@ -50,6 +51,11 @@ struct batch {
 	unsigned parameters; /* of its first Bind */
 };
 
+/* The tables that statements name: all of them, and those of statements that may write. */
+struct batch_tables {
+	struct tables all, written;
+};
+
 /* What a batch is read with. */
 struct batch_reader {
 	struct classifier *classifier;
@@ -59,6 +65,7 @@ struct batch_reader {
 	struct statement *unnamed;   /* and its unnamed statement; NULL: none */
 	struct buffer *touched; /* filled with the names of settings that it may change, each with
 	                           its NUL */
+	struct batch_tables *tables; /* added to; NULL: nobody wants to know */
 };
 
 /* ST_OK: a batch; its facts are valid until the next question to the classifier. ST_AGAIN: not all

@@ -11,6 +11,7 @@
 #define MOONGATE_ROUTER_BLOCK_H
 
 #include "base/buffer.h"
+#include "base/status.h"
 #include "router/batch.h"
 
 struct client;
@@ -29,6 +30,19 @@ enum answered {
 	NOT_ANSWERED, /* a server has to see it */
 	UNANSWERABLE, /* out of memory */
 };
+
+/* What a statement comes to: its tag, and where `column` is not NULL one row of one text. */
+struct block_reply {
+	const char *tag, *column, *value;
+};
+
+/* Answers the messages of a batch whose statement has come to this; ReadyForQuery says `status`. */
+enum status block_reply(struct client *c, const struct batch *b, const uint8_t *bytes,
+                        const struct block_reply *reply, char status) MUST_CHECK;
+
+/* Whether a batch's messages can be answered without PostgreSQL's word, be it for a name that is
+ * taken or for a portal that is not there. */
+bool block_is_plain(const struct client *c, const struct batch *b, const uint8_t *bytes);
 
 /* Answers a batch that needs no server, into client->out; nothing is attached, and nothing awaited.
  */

@@ -3,6 +3,7 @@
 #include "router/client.h"
 
 #include "router/cancel.h"
+#include "router/own.h"
 #include "router/relay.h"
 #include "router/replication.h"
 #include "router/welcome.h"
@@ -52,6 +53,7 @@ void client_drop(struct client *c)
 	if (c->state == CLIENT_GONE)
 		return;
 	c->state = CLIENT_GONE;
+	own_end(c);
 	relay_abandon(c);
 	if (c->home)
 		policy_session_end(c->home->policy, &(struct session_facts){.vars = c->vars});
@@ -75,6 +77,7 @@ void client_free(struct client *c)
 	statement_unref(c->unnamed);
 	settings_unref(c->settings);
 	settings_unref(c->startup);
+	free(c->demands);
 	free(c->user);
 	free(c);
 }
@@ -179,6 +182,13 @@ static void begin_session(struct client *c, const struct startup *startup)
 		client_close(c, "42601",
 		             "invalid command-line argument for server process in options",
 		             "options may hold -c NAME=VALUE and --NAME=VALUE.");
+		return;
+	}
+	char wrong[256];
+	status = own_start(c, wrong, sizeof wrong);
+	if (status != ST_OK) {
+		client_close(c, status == ST_ENOMEM ? "53200" : "22023",
+		             status == ST_ENOMEM ? "out of memory" : wrong, NULL);
 		return;
 	}
 	if (!client_find_home(c)) {

@@ -21,6 +21,7 @@
 #include "router/statement.h"
 #include "router/worker.h"
 
+struct demands;
 struct exchange;
 
 enum client_state { CLIENT_STARTING, CLIENT_WELCOMING, CLIENT_READY, CLIENT_CLOSING, CLIENT_GONE };
@@ -42,6 +43,7 @@ struct client {
 	struct settings *settings;   /* what it has now */
 	struct prepared_name *names; /* uthash: its prepared statements */
 	struct statement *unnamed;   /* its unnamed one; NULL: none */
+	struct demands *demands;     /* demands.h; NULL: none of its own */
 	struct block block;
 	struct cancel_key key;
 	double last_write;     /* when a write of its was last seen done; -INFINITY: never */

@@ -107,6 +107,7 @@ void cutoff_go_on(struct exchange *x)
 	struct server *server = x->server;
 	bool block = in_block(x), told = x->outstanding || x->open || x->status == 'E';
 	enum status status = ST_OK;
+	demands_lost(x);
 	rewrite_undo_all(x);
 	for (unsigned i = 0; i < x->outstanding && status == ST_OK; i++)
 		status = answer(x, i, &block);

@@ -18,8 +18,12 @@ struct exchange *exchange_new(struct client *c)
 		list_remove(&x->link);
 	}
 	struct edits edits = x->edits; /* keeps its room */
+	struct tables *tables = x->tables;
 	memset(x, 0, offsetof(struct exchange, replay_bytes));
 	x->edits = edits;
+	x->tables = tables;
+	if (tables)
+		*tables = (struct tables){0};
 	list_init(&x->link);
 	x->client = c;
 	x->status = 'I';
@@ -77,6 +81,7 @@ void exchange_free_spare(struct worker *w)
 	LIST_EACH (&w->spare, link) {
 		struct exchange *x = LIST_ENTRY(link, struct exchange, link);
 		edits_free(&x->edits);
+		free(x->tables);
 		free(x);
 	}
 }

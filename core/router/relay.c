@@ -8,6 +8,7 @@
 
 #include "router/errand.h"
 #include "router/judge.h"
+#include "router/own.h"
 #include "router/refusal.h"
 #include "router/rewrite.h"
 #include "router/wash.h"
@@ -34,6 +35,7 @@ void relay_abandon(struct client *c)
 		return;
 	struct server *server = x->server;
 	unsigned errands = x->errand_count;
+	demands_lost(x);
 	bool quiet = !x->open && !x->outstanding && !x->passing && x->status == 'I' && !x->rest &&
 	             !buffer_size(&x->pending) && !buffer_size(&x->to_server);
 	bool clean = quiet && !errands && !c->pins && !x->soiled && !errand_is_due(x);
@@ -191,6 +193,7 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 		status = errand_forget_sequences(x);
 	if (status == ST_OK)
 		status = relay_send_batch(x, b, bytes);
+	demands_sent(x, b);
 	x->wrote |= b->writes;
 	x->passing = b->passing;
 	x->open = b->end == BATCH_NO_ANSWER;
@@ -224,11 +227,13 @@ static bool bound(const struct client *c, const struct exchange *x)
 /* Nothing is attached: asks the policy and looks for a server. ST_AGAIN: not there yet. */
 static enum status choose(struct client *c, const struct batch *b)
 {
-	struct verdict v = judge_batch(c, b);
-	if (v.kind == VERDICT_REJECT) {
+	struct judgment j;
+	judge_batch(c, b, &j);
+	const struct verdict *v = &j.verdict;
+	if (v->kind == VERDICT_REJECT) {
 		if (c->exchange)
 			exchange_free(c->exchange);
-		relay_refuse_batch(c, b, v.sqlstate, v.message);
+		relay_refuse_batch(c, b, v->sqlstate, v->message);
 		return ST_ECLIENT;
 	}
 	struct exchange *x = c->exchange ? c->exchange : exchange_new(c);
@@ -237,7 +242,11 @@ static enum status choose(struct client *c, const struct batch *b)
 		return ST_ECLIENT;
 	}
 	x->excluded = 0;
-	relay_choose(x, v.kind == VERDICT_ROUTE ? v.route : NULL, v.endpoint);
+	x->need = j.need;
+	x->last_write = j.last_write;
+	x->key = j.key;
+	x->judged = true;
+	relay_choose(x, v->kind == VERDICT_ROUTE ? v->route : NULL, v->endpoint);
 	if (c->exchange != x)
 		return ST_ECLIENT; /* and the client is gone */
 	return x->server || *x->sqlstate ? ST_OK : ST_AGAIN;
@@ -293,8 +302,14 @@ static enum status may_go(struct client *c, const struct batch *b)
 		return ST_AGAIN;
 	if (!x->outstanding)
 		return ST_OK;
-	struct verdict v = judge_batch(c, b);
-	return judge_agrees(c, &v, x->server->endpoint) ? ST_OK : ST_AGAIN;
+	struct judgment j;
+	judge_batch(c, b, &j);
+	if (!judge_agrees(c, &j, x->server->endpoint))
+		return ST_AGAIN;
+	x->judged = true;
+	if (j.key != x->key)
+		x->key = 0;
+	return ST_OK;
 }
 
 enum status relay_route_batch(struct client *c, const struct batch *b, const uint8_t *bytes)

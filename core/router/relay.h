@@ -14,6 +14,7 @@
 #include "cluster/dispatch.h"
 #include "router/batch.h"
 #include "router/client.h"
+#include "router/demands.h"
 #include "router/edits.h"
 #include "router/session.h"
 #include "sql/long_text.h"
@@ -56,6 +57,11 @@ struct exchange {
 	struct client *client;
 	struct dispatch dispatch;
 	struct route *route;     /* of the batch under way; NULL: one endpoint */
+	double last_write;       /* that it has to see: see struct demand */
+	struct need need;        /* what else it has to */
+	uint64_t key;            /* of what it writes; 0: none, or several */
+	bool judged;             /* the policy has been asked of the batch that goes next */
+	struct tables *tables;   /* that were written since the last transaction; NULL: none yet */
 	struct server *server;   /* NULL: choosing, or refused */
 	struct session *session; /* the server's */
 	char sqlstate[6];        /* set: no server could be had */

@@ -3,7 +3,6 @@
  * Bytes are forwarded from the worker's buffer in one piece per read. While a batch may still be
  * run again, its response is held back until a row or its end decides. */
 /* SPDX-License-Identifier: MIT */
-#include "base/clock.h"
 #include "router/cancel.h"
 #include "router/cutoff.h"
 #include "router/errand.h"
@@ -99,8 +98,7 @@ static void finish_answer(struct exchange *x, char status)
 	buffer_free(&x->begin); /* what it began is the server's to tell from now on */
 	x->status = status;
 	x->copy_in = false;
-	if (flags & BATCH_WRITE)
-		c->last_write = clock_now();
+	demands_answered(x, flags);
 }
 
 /* What is to be known of messages by their types. */

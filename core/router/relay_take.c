@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/relay.h"
 
+#include "router/own.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 
@@ -79,6 +80,12 @@ static void flush_or_drop(struct client *c, enum status status)
 		client_flush(c);
 }
 
+static char status_now(const struct client *c)
+{
+	const struct exchange *x = c->exchange;
+	return x && x->server ? x->status : block_status(c);
+}
+
 /* After a refused batch: all but Sync and Terminate is passed over. */
 static enum step skip(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
 {
@@ -95,7 +102,7 @@ static enum step skip(struct client *c, const uint8_t *bytes, size_t size, size_
 	*used += n;
 	if (f.type == 'S') {
 		c->skip_to_sync = false;
-		flush_or_drop(c, message_ready(&c->out, block_status(c)));
+		flush_or_drop(c, message_ready(&c->out, status_now(c)));
 	}
 	return STEP_GO;
 }
@@ -138,6 +145,17 @@ static bool answer_here(struct client *c, const struct batch *b, const uint8_t *
 	return false;
 }
 
+/* Where the batch's tables are noted, emptied; NULL where no route wants to know. */
+static struct batch_tables *tables_for(const struct client *c)
+{
+	struct batch_tables *tables = &c->worker->tables;
+	if (!c->home || !(c->home->cluster->scopes & 1u << SCOPE_TABLE))
+		return NULL;
+	tables->all.count = tables->written.count = 0;
+	tables->all.any = tables->written.any = false;
+	return tables;
+}
+
 static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
 {
 	struct batch b;
@@ -147,7 +165,8 @@ static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size,
 	                                    .unreadable = c->pins & RELAY_PIN_ENCODING,
 	                                    .names = c->names,
 	                                    .unnamed = c->unnamed,
-	                                    .touched = &c->worker->touched};
+	                                    .touched = &c->worker->touched,
+	                                    .tables = tables_for(c)};
 	c->worker->touched.head = c->worker->touched.tail = 0;
 	enum status status = batch_scan(&reader, bytes, size, &b, &wrong);
 	if (status == ST_AGAIN)
@@ -162,6 +181,15 @@ static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size,
 			return STEP_WAIT; /* what came before it is done first, as by PostgreSQL */
 		client_close(c, NULL, NULL, NULL);
 		return STEP_GO;
+	}
+	switch (b.end == BATCH_STRAY ? OWN_NOT : own_answer(c, &b, bytes)) {
+	case OWN_LATER:
+		return STEP_WAIT;
+	case OWN_ANSWERED:
+		*used += b.size;
+		return STEP_GO;
+	case OWN_NOT:
+		break;
 	}
 	if (b.end == BATCH_STRAY) {
 		if (c->exchange && (c->exchange->outstanding || !c->exchange->server))

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/report.h"
 
+#include "router/own.h"
 #include "router/pins.h"
 #include "router/welcome.h"
 
@@ -64,11 +65,16 @@ static bool is_tag(const uint8_t *body, size_t size, const char *tag)
 
 void report_command(struct exchange *x, const uint8_t *body, size_t size)
 {
+	struct client *c = x->client;
+	bool reset = is_tag(body, size, "RESET") && x->effects & EFFECT_RESET_ALL;
+	if (reset || is_tag(body, size, "DISCARD ALL"))
+		own_reset_all(c, x->status == 'T');
+	if (c->demands && is_tag(body, size, "ROLLBACK"))
+		c->demands->rolled_back = true;
 	x->was_reset |= is_tag(body, size, "RESET") || is_tag(body, size, "SET");
 	bool all = is_tag(body, size, "DISCARD ALL");
 	if (!all && !is_tag(body, size, "DEALLOCATE ALL"))
 		return;
-	struct client *c = x->client;
 	names_clear(&c->names);
 	session_forget_statements(x->session);
 	x->discarded |= all;

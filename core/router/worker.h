@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/list.h"
 #include "cluster/context.h"
+#include "router/batch.h"
 #include "router/cancel_key.h"
 #include "router/descriptors.h"
 #include "router/reload.h"
@@ -49,8 +50,9 @@ struct worker {
 	struct list washing;      /* servers that are being cleaned */
 	struct settings_table settings;
 	struct statement_table statements;
-	uint64_t catalog_epoch; /* grows with every statement that changes a catalog */
-	struct buffer touched;  /* for the batch that is being read: see batch.h */
+	uint64_t catalog_epoch;     /* grows with every statement that changes a catalog */
+	struct buffer touched;      /* for the batch that is being read: see batch.h */
+	struct batch_tables tables; /* likewise */
 	ev_timer ticker;
 	double pins_counted;  /* when the log told of pins last */
 	double started, tick; /* s; from then to the last tick, see timeouts.h */

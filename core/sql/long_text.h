@@ -1,6 +1,7 @@
 /* long_text.h - whether a text that is too long to be read may leave something in its session that
  * the session cannot be asked about: custom settings (SET app.tenant, set_config()), LOAD,
- * setseed(). Told from its words as they pass, strings and comments included: so in doubt, it may. */
+ * setseed(). Told from its words as they pass, strings and comments included: so in doubt, it may.
+ */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_SQL_LONG_TEXT_H
 #define MOONGATE_SQL_LONG_TEXT_H

@@ -335,13 +335,9 @@ local route = options_of({
   name = name,
   to = target,
   balance = choice { "weighted", "round_robin", "least_in_flight", "latency" },
-  consistency = choice({ "eventual", "bounded", "read_your_writes", "strong" },
-    { session = "; \"session\" is not supported by this version" }),
-  scope = choice({ "session" }, {
-    user = "; this version supports no other scope",
-    table = "; this version supports no other scope",
-    cluster = "; this version supports no other scope",
-  }),
+  consistency = choice { "eventual", "bounded", "read_your_writes", "session", "strong" },
+  scope = choice { "session", "user", "table", "cluster", "key" },
+  wait_fresh = number(0, 60000, "a number of milliseconds from 0 to 60000"),
   max_staleness = seconds,
   max_lag = number(0.001, HUGE, "a number of seconds of at least 0.001"),
   prefer = region,
@@ -361,7 +357,7 @@ function M.route(options)
     return nil, "max_staleness needs consistency = \"bounded\""
   end
   local to = checked.to
-  checked.to, checked.names, checked.region, checked.scope = to.to, to.names, to.region, nil
+  checked.to, checked.names, checked.region = to.to, to.names, to.region
   return checked
 end
 
