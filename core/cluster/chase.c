@@ -106,5 +106,8 @@ double cluster_last_write(const struct cluster *c, const struct route *route,
                           const struct party *who, double own)
 {
 	enum scope scope = route_config(route)->scope;
-	return scope == SCOPE_SESSION ? own : fmax(own, scopes_last(c->writes, scope, who));
+	if (scope == SCOPE_SESSION)
+		return own;
+	double last = scopes_last(c->writes, scope, who);
+	return scope == SCOPE_KEY ? last : fmax(own, last);
 }

@@ -150,7 +150,8 @@ void endpoint_answered(struct endpoint *endpoint, const struct answer *answer);
  * replicas are known to have it soon after they do. */
 void cluster_wrote(struct cluster *cluster, const struct party *who, double now);
 
-/* The last write that a read of this route must see; `own` is that of its session. */
+/* The last write that a read of this route must see; `own` is that of its session, which counts in
+ * every scope but a key's: it may have written what a view hides. */
 double cluster_last_write(const struct cluster *cluster, const struct route *route,
                           const struct party *who, double own);
 

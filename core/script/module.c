@@ -46,6 +46,7 @@ int luaopen_moongate_core(lua_State *L)
 	open_classify(L);
 	open_blocking(L);
 	open_statement(L);
+	open_token(L);
 	open_connection(L);
 	lua_pushcfunction(L, checked);
 	lua_setfield(L, -2, "checked");

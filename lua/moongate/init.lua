@@ -60,6 +60,8 @@ local M = {
 ---@field transaction fun(self, fn: fun(tx: moongate.Transaction): ...): any, string?, string?
 ---@field pool fun(self, intent: "read"|"write"): moongate.Pool
 ---@field health fun(self): moongate.Health
+---@field token fun(self): string?, string?, string?  the position of its last write, "" before the first
+---@field after fun(self, token: string?): boolean?, string?, string?  its reads see what that stands for
 ---@field verdict fun(self, sql: string): string, boolean  where it would go; whether the policy failed
 ---@field close fun(self)
 local cluster_methods = core.cluster_methods
@@ -69,7 +71,7 @@ cluster_methods.health = require "moongate.health"
 
 ---A way to choose an endpoint: made once, returned by the policy for as many queries as it likes.
 ---@type fun(self: moongate.Cluster, opts: table): moongate.Route
----opts: to, balance, consistency, max_staleness, max_lag, prefer, fallback, hold, name
+---opts: to, balance, consistency, scope, max_staleness, wait_fresh, max_lag, prefer, fallback, hold, name
 cluster_methods.route = core.checked("cluster:route", function(self, opts)
   local config, why = options.route(opts)
   if not config then return nil, why end
