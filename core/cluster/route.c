@@ -213,6 +213,23 @@ bool route_accepts(const struct route *r, const struct endpoint *e, const struct
 	return suits(&r->config, e, d);
 }
 
+bool route_awaits_freshness(const struct route *r, const struct demand *d)
+{
+	const struct cluster *cluster = r->cluster;
+	bool one_will_be = false;
+	if (r->config.to == TO_PRIMARY || r->config.consistency == CONSISTENCY_STRONG)
+		return false;
+	for (size_t i = 0; i < cluster->endpoint_count; i++) {
+		const struct endpoint *e = cluster->endpoints[i];
+		if (!targets(&r->config, e) || !usable(e, d))
+			continue;
+		if (suits(&r->config, e, d))
+			return false;
+		one_will_be |= !fresh_enough(&r->config, e, d);
+	}
+	return one_will_be;
+}
+
 const char *route_name(const struct route *r)
 {
 	return r->name;

@@ -58,6 +58,10 @@ struct endpoint *route_pick(struct route *route, const struct demand *demand);
 bool route_accepts(const struct route *route, const struct endpoint *endpoint,
                    const struct demand *demand);
 
+/* Whether none of its endpoints is fresh enough now, but one that can be used will be: the fallback
+ * may be spared by waiting. */
+bool route_awaits_freshness(const struct route *route, const struct demand *demand);
+
 /* For the cluster: one route, and a whole list of them. */
 void route_free(struct route *route);
 void routes_free(struct route *first);
