@@ -311,7 +311,8 @@ static enum status scan_answer(struct exchange *x, struct answer_scan *s)
 	if (status == ST_AGAIN)
 		return ST_AGAIN;
 	if (status != ST_OK || (f.type == 'Z' && f.size != WIRE_HEADER + 1)) {
-		relay_lost(x);
+		if (forward_range(x, s))
+			relay_lost(x);
 		return ST_CLOSED;
 	}
 	size_t there = f.size < left ? f.size : left;

@@ -11,7 +11,7 @@
 #define LOGIN_TIMEOUT 60   /* s until the startup packet must be there */
 #define CLOSE_TIMEOUT 30   /* s until a client must have taken our last words */
 #define CANCEL_GRACE  5    /* s that a cancelled statement may still take */
-#define PINS_EVERY    60   /* s between two reports of pins */
+#define PINS_EVERY    60   /* s between two reports of pins and of failures */
 #define ENDS_AT_ONCE  100  /* clients in one tick: the rest goes in the next */
 
 static bool passed(double limit, double since, double now)
@@ -99,6 +99,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	if (w->tick - w->pins_counted >= PINS_EVERY) {
 		w->pins_counted = w->tick;
 		pins_count(w);
+		worker_tell_counts(w);
 	}
 	for (int i = 0; i < ENDS_AT_ONCE && end_one(w); i++)
 		continue;
