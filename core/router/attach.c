@@ -77,6 +77,11 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 {
 	struct exchange *x = LIST_ENTRY(dispatch, struct exchange, dispatch);
 	struct client *c = x->client;
+	if (status == ST_OK && dispatch->held && client_has_left(c)) {
+		client_drop(c);
+		relay_give_back(c->worker, server, true);
+		return;
+	}
 	if (status == ST_OK) {
 		x->server = server;
 		x->chosen = true;

@@ -68,10 +68,22 @@ static bool check_ready(struct client *c, double now)
 	return false;
 }
 
+/* Who waits is not read from; and nothing is to be done for somebody who has given up. */
+static bool check_held(struct client *c)
+{
+	const struct exchange *x = c->exchange;
+	if (!x || x->server || !x->dispatch.cluster || !x->dispatch.held || !client_has_left(c))
+		return false;
+	client_drop(c);
+	return true;
+}
+
 static bool check(struct client *c, double now)
 {
 	bool waits = c->state == CLIENT_STARTING || c->state == CLIENT_CLOSING;
 	double limit = c->state == CLIENT_STARTING ? LOGIN_TIMEOUT : CLOSE_TIMEOUT;
+	if (check_held(c))
+		return true;
 	if (c->state == CLIENT_READY)
 		return check_ready(c, now);
 	if (!waits || !passed(limit, c->heard, now))
