@@ -127,9 +127,12 @@ static bool decides(char type)
 	return !(kinds[(uint8_t)type] & KIND_UNDECIDED);
 }
 
-/* What the edits are counted by. */
-static bool completes(char type)
+/* What the edits are counted by. To a Query RowDescription is no answer of its own, as it is to
+ * Describe. */
+static bool completes(const struct exchange *x, char type)
 {
+	if (type == 'T' && x->outstanding && x->flags[x->first] & BATCH_SIMPLE)
+		return false;
 	return kinds[(uint8_t)type] & KIND_COMPLETION;
 }
 
@@ -281,7 +284,7 @@ static enum fate note_message(struct exchange *x, struct answer_scan *s, const s
 			report_command(x, body, size);
 		return take_completion(x, s, 'C');
 	default:
-		return completes(f->type) ? take_completion(x, s, f->type) : FATE_PASS;
+		return completes(x, f->type) ? take_completion(x, s, f->type) : FATE_PASS;
 	}
 }
 
