@@ -68,7 +68,6 @@ enum status cutoff_take_fatal(struct exchange *x, const uint8_t *body, size_t si
 	return message_error(instead, "ERROR", code, message, NULL);
 }
 
-/* One answer that will not come; `block` is the state before it, and after it. */
 static enum status error(struct exchange *x, bool unknown, const char *otherwise)
 {
 	struct client *c = x->client;
@@ -79,6 +78,7 @@ static enum status error(struct exchange *x, bool unknown, const char *otherwise
 	return message_error(&c->out, "ERROR", "08007", UNKNOWN, NULL);
 }
 
+/* One answer that will not come; `block` is the state before it, and after it. */
 static enum status answer(struct exchange *x, unsigned i, bool *block)
 {
 	struct client *c = x->client;
@@ -87,7 +87,8 @@ static enum status answer(struct exchange *x, unsigned i, bool *block)
 	enum status status = ST_OK;
 	if (flags & (BATCH_BEGINS | BATCH_ENDS))
 		*block = flags & BATCH_BEGINS;
-	if (may_have_committed(flags, was_block)) {
+	bool copying = first && x->copy_in; /* and its end was not sent */
+	if (may_have_committed(flags, was_block) && !copying) {
 		if (!(first && x->errored))
 			status = error(x, true, NULL);
 	} else if (first && !x->errored) {
@@ -103,7 +104,7 @@ static enum status answer_open(struct exchange *x, bool *block)
 {
 	struct client *c = x->client;
 	bool told = x->failed_open || (x->errored && !x->outstanding);
-	bool unknown = may_have_committed(x->open_flags, *block);
+	bool unknown = may_have_committed(x->open_flags, *block) && !x->copy_in;
 	if (x->open_flags & (BATCH_BEGINS | BATCH_ENDS))
 		*block = x->open_flags & BATCH_BEGINS;
 	c->skip_to_sync = true;

@@ -184,10 +184,13 @@ void relay_lost(struct exchange *x)
 		cutoff_go_on(x);
 	} else {
 		bool told = (x->fatal && !*x->farewell) || (x->rest && !x->drop_rest);
+		bool kept = c->pins & ~(unsigned)RELAY_PIN_SESSION;
 		client_close(
 		        c, told ? NULL : "08006",
 		        "the server connection was lost; what was not committed is rolled back",
-		        NULL);
+		        kept ? "What this session kept on its server (LISTEN, temporary tables, "
+		               "locks ...) is lost, too."
+		             : NULL);
 	}
 }
 
@@ -208,10 +211,10 @@ static bool is(const char *text, const char *other)
 static bool names_recovery(const struct complaint *e)
 {
 	static const char *const routines[] = {
-	        "LockAcquireExtended",                 /* of a lock that changes something */
-	        "GetSerializableTransactionSnapshot",  /* there is no SSI on a standby */
-	        "get_relation_info",                   /* unlogged and temporary relations */
-	        "CheckLogicalDecodingRequirements",    /* logical replication slots */
+	        "LockAcquireExtended",                /* of a lock that changes something */
+	        "GetSerializableTransactionSnapshot", /* there is no SSI on a standby */
+	        "get_relation_info",                  /* unlogged and temporary relations */
+	        "CheckLogicalDecodingRequirements",   /* logical replication slots */
 	        "brin_summarize_range",
 	        "brin_desummarize_range",
 	        "gin_clean_pending_list",

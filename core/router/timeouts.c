@@ -55,7 +55,7 @@ static bool check_block(struct client *c, const struct exchange *x, double now)
 static bool check_ready(struct client *c, double now)
 {
 	struct exchange *x = c->exchange;
-	if (c->block.state != BLOCK_NONE &&
+	if (c->block.state != BLOCK_NONE && !relay_busy(c) &&
 	    passed(c->config->idle_transaction_timeout, c->heard, now))
 		return end(c, "25P03", "terminating connection due to idle-in-transaction timeout");
 	if (x && x->server && (check_block(c, x, now) || check_query(c, x, now)))
