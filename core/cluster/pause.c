@@ -6,7 +6,7 @@
 #include "cluster/dispatch.h"
 #include "cluster/pool_state.h"
 
-static unsigned servers_at_work(const struct cluster *cluster)
+unsigned cluster_servers_at_work(const struct cluster *cluster)
 {
 	unsigned count = 0;
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
@@ -21,7 +21,7 @@ static unsigned servers_at_work(const struct cluster *cluster)
 
 bool cluster_is_quiet(const struct cluster *cluster)
 {
-	return cluster->paused && servers_at_work(cluster) == 0;
+	return cluster->paused && cluster_servers_at_work(cluster) == 0;
 }
 
 void cluster_note_quiet(struct cluster *cluster)
@@ -41,7 +41,7 @@ void cluster_pause(struct cluster *cluster)
 	cluster->paused_quiet = false;
 	cluster->paused_since = clock_now();
 	log_info(&cluster->context->log, "pausing", LOG_T("cluster", cluster->name),
-	         LOG_N("at_work", servers_at_work(cluster)));
+	         LOG_N("at_work", cluster_servers_at_work(cluster)));
 	dispatch_pause_all(cluster);
 	for (size_t i = 0; i < cluster->endpoint_count; i++)
 		pools_pause(cluster->endpoints[i]);

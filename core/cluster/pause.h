@@ -25,6 +25,9 @@ static inline bool cluster_is_paused(const struct cluster *cluster)
 	return cluster->paused;
 }
 
+/* Servers that are lent, or being opened. */
+unsigned cluster_servers_at_work(const struct cluster *cluster);
+
 /* It is paused, and no server is at work or being opened any more. */
 bool cluster_is_quiet(const struct cluster *cluster);
 

@@ -73,7 +73,7 @@ static enum status error(struct exchange *x, bool unknown, const char *otherwise
 	struct client *c = x->client;
 	if (!unknown)
 		return message_error(&c->out, "ERROR", "08006", otherwise, NULL);
-	c->home->cluster->counters.values[COUNTER_UNKNOWN_OUTCOMES]++;
+	relay_tally(x, COUNTER_UNKNOWN_OUTCOMES);
 	c->last_write = clock_now(); /* if it did, the client may want to see it */
 	return message_error(&c->out, "ERROR", "08007", UNKNOWN, NULL);
 }
@@ -119,7 +119,8 @@ void cutoff_go_on(struct exchange *x)
 	struct server *server = x->server;
 	bool block = in_block(x), told = x->outstanding || x->open || x->status == 'E';
 	enum status status = ST_OK;
-	c->home->cluster->counters.values[COUNTER_CUT_OFF_BLOCKS] += block && x->status != 'E';
+	if (block && x->status != 'E')
+		relay_tally(x, COUNTER_CUT_OFF_BLOCKS);
 	rewrite_undo_all(x);
 	for (unsigned i = 0; i < x->outstanding && status == ST_OK; i++)
 		status = answer(x, i, &block);

@@ -213,6 +213,7 @@ enum status relay_send_batch(struct exchange *x, const struct batch *b,
 void relay_forget_replay(struct exchange *x);
 void relay_note_replay(struct exchange *x, const struct batch *b, const uint8_t *bytes);
 void relay_lost(struct exchange *x);
+void relay_tally(const struct exchange *x, enum counter counter); /* for the client's cluster */
 
 enum repaired {
 	REPAIRED_NOT,

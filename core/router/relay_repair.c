@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void tally(const struct exchange *x, enum counter counter)
+void relay_tally(const struct exchange *x, enum counter counter)
 {
 	if (x->client->home)
 		x->client->home->cluster->counters.values[counter]++;
@@ -178,7 +178,7 @@ void relay_lost(struct exchange *x)
 	if (!pass_held(x))
 		return;
 	if (!x->decided && x->replay == REPLAY_ANYWHERE && c->home) {
-		tally(x, COUNTER_REPAIRED_LOST);
+		relay_tally(x, COUNTER_REPAIRED_LOST);
 		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
 	} else if (cutoff_may_stay(x)) {
 		cutoff_go_on(x);
@@ -290,15 +290,15 @@ enum repaired relay_repair(struct exchange *x, const uint8_t *body, size_t size)
 	case REPAIR_PLAN:
 		if (!run_here(x))
 			return REPAIRED_NOT;
-		tally(x, counter);
+		relay_tally(x, counter);
 		return REPAIRED_HERE;
 	case REPAIR_PRIMARY:
-		tally(x, counter);
+		relay_tally(x, counter);
 		learn(x);
 		run_elsewhere(x, c->home->cluster->default_write, false);
 		return REPAIRED_ELSEWHERE;
 	case REPAIR_ELSEWHERE:
-		tally(x, counter);
+		relay_tally(x, counter);
 		endpoint_suspect(x->server->endpoint);
 		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
 		return REPAIRED_ELSEWHERE;

@@ -173,6 +173,42 @@ describe("a paused cluster", function()
     assert.equal("too many", other:value "select 'too many'")
   end)
 
+  it("stays paused while another script takes over, and its clients held", function()
+    start()
+    pause()
+    client:send(wire.query "insert into paused (note) values ('reloaded') returning note")
+    assert.is_true(is_silent(client))
+    uv.kill(moongate.pid, "sighup")
+    logged "msg=reloaded"
+    assert.is_true(is_silent(client))
+    other:send(wire.query "select 'other'")
+    assert.is_true(is_silent(other))
+    resume()
+    assert.equal("reloaded", client:result().rows[1][1])
+    assert.equal("other", other:result().rows[1][1])
+  end)
+
+  it("is paused and resumed over HTTP, by name too", function()
+    moongate = router.start { pg = pg, admin = true }
+    client, other = wire.open(moongate.port), wire.open(moongate.port)
+    local function order(path) return moongate:ask(path, { method = "POST" }) end
+    local function metric(name) return select(2, moongate:http "/metrics"):match("\nmoongate_" .. name .. " (%d+)\n") end
+    client:query "begin"
+    client:query "insert into paused (note) values ('http')"
+    assert.equal(404, select(2, order "/pause?cluster=nobody"))
+    assert.same({ paused = true, at_work = 1, held = 0 }, order "/pause")
+    other:send(wire.query "select 'held'")
+    assert.is_true(is_silent(other))
+    client:query "commit"
+    assert.same({ paused = true, at_work = 0, held = 1 }, order "/pause?cluster=*")
+    assert.equal("1", metric 'queries_held{cluster="%*"}')
+    assert.equal("1", metric 'paused{cluster="%*"}')
+    assert.is_false(order "/resume".paused)
+    assert.equal("held", other:result().rows[1][1])
+    assert.equal("0", metric 'paused{cluster="%*"}')
+    assert.equal("1", metric 'failures_total{cluster="%*",kind="paused"}')
+  end)
+
   it("can be paused and resumed again and again", function()
     start()
     uv.kill(moongate.pid, "sigusr2")
