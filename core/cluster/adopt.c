@@ -124,6 +124,11 @@ static void move_knowledge(struct cluster *to, struct cluster *from, const struc
 			if (to->endpoints[i]->role != ROLE_PRIMARY)
 				to->endpoints[i]->fresh_as_of = -INFINITY;
 	}
+	to->counters = from->counters;
+	to->counters_told = from->counters_told;
+	to->paused = from->paused;
+	to->paused_quiet = from->paused_quiet;
+	to->paused_since = from->paused_since;
 	swap_text(&to->probe_user, &from->probe_user);
 	swap_text(&to->probe_database, &from->probe_database);
 }

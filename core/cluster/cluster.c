@@ -206,6 +206,11 @@ struct cluster *cluster_new(struct context *context, const struct cluster_config
 	cluster->context = context;
 	cluster->pool = config->pool;
 	cluster->health = config->health;
+	cluster->hold_limit = HOLD_LIMIT_DEFAULTS;
+	if (config->hold_limit.queries)
+		cluster->hold_limit.queries = config->hold_limit.queries;
+	if (config->hold_limit.bytes)
+		cluster->hold_limit.bytes = config->hold_limit.bytes;
 	cluster->name = "";
 	cluster->wanted = -INFINITY;
 	list_init(&cluster->parked);

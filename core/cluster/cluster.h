@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/status.h"
 #include "cluster/context.h"
+#include "cluster/counters.h"
 #include "cluster/freshness.h"
 #include "cluster/health.h"
 #include "cluster/pool_config.h"
@@ -39,6 +40,14 @@ struct endpoint_config {
 	bool lenient;       /* a wrong URL makes it an endpoint that is down, and is no error */
 };
 
+/* On what waits for an endpoint, or for the end of a pause, at the same time; 0: the default. */
+struct hold_limit {
+	unsigned queries;
+	uint64_t bytes;
+};
+
+#define HOLD_LIMIT_DEFAULTS ((struct hold_limit){.queries = 5000, .bytes = 64u << 20})
+
 struct cluster_config {
 	const struct endpoint_config *endpoints;
 	size_t endpoint_count;
@@ -47,6 +56,7 @@ struct cluster_config {
 	        session; /* the timeouts; its pool's mode and size are taken from `pool` */
 	struct session_overrides users, databases; /* a user's win over a database's */
 	struct health_config health;
+	struct hold_limit hold_limit;
 };
 
 /* One PostgreSQL instance. Its fields are for reading; they change only in the cluster room. */
@@ -94,7 +104,15 @@ struct cluster {
 	struct route *default_write; /* the primary */
 	char *probe_user;     /* what the last client connected as: for probes of endpoints */
 	char *probe_database; /* whose URL names none; NULL: not known yet */
-	struct list parked;   /* dispatches waiting for an endpoint, in arrival order */
+	struct list parked;   /* dispatches that wait, in arrival order: see dispatch.h */
+	struct hold_limit hold_limit;
+	unsigned held;       /* of the parked ones, those that hold_limit counts */
+	uint64_t held_bytes; /* and their bytes */
+	bool paused;         /* no new work is sent: see pause.h */
+	bool paused_quiet;   /* and the log has told that none is under way any more */
+	double paused_since;
+	struct counters counters;
+	struct counters counters_told;                /* as the log has told of them last */
 	struct quotas *database_quotas, *user_quotas; /* on servers, whichever their endpoint */
 	struct list blocked; /* pools with waiters for whom a limit lets no server be opened */
 	const char *name;    /* for logs; "" */

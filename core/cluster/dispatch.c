@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 
 static void try_next(struct dispatch *d);
 
@@ -20,6 +21,8 @@ static struct ev_loop *loop_of(const struct dispatch *d)
 static void finish(struct dispatch *d, struct server *server, enum status status,
                    const char *sqlstate, const char *reason)
 {
+	if (status == ST_OK && d->held)
+		d->cluster->counters.values[COUNTER_HELD_RELEASED]++;
 	dispatch_cancel(d);
 	d->fn(d, server, status, sqlstate, reason);
 }
@@ -28,6 +31,10 @@ static void on_acquired(struct pool_waiter *waiter, struct server *server, enum 
                         const char *sqlstate, const char *reason)
 {
 	struct dispatch *d = LIST_ENTRY(waiter, struct dispatch, waiter);
+	if (status == ST_AGAIN) {
+		try_next(d);
+		return;
+	}
 	if (status != ST_ESERVER || !d->route || refusal_is_final(sqlstate)) {
 		finish(d, server, status, *sqlstate || status == ST_OK ? sqlstate : "57P03",
 		       reason);
@@ -43,38 +50,79 @@ static void on_notice(struct pool_waiter *waiter)
 	d->on_wait(d);
 }
 
+static bool counts_as_held(enum parked reason)
+{
+	return reason == PARKED_ENDPOINT || reason == PARKED_PAUSED;
+}
+
+/* When what it waits for will not come any more. */
+static double end_of_wait(const struct dispatch *d)
+{
+	switch (d->reason) {
+	case PARKED_ENDPOINT:
+		return d->deadline;
+	case PARKED_FRESHNESS:
+		return fmin(d->deadline, d->fresh_until);
+	case PARKED_NOT:
+	case PARKED_PAUSED:
+		break;
+	}
+	return INFINITY;
+}
+
 static void arm(struct dispatch *d, double now)
 {
-	double next = fmin(d->deadline, d->waiter.notice_at);
-	if (d->patient_until > now)
-		next = fmin(next, d->patient_until);
+	double next = fmin(end_of_wait(d), d->waiter.notice_at);
+	ev_timer_stop(loop_of(d), &d->timer);
+	if (next == INFINITY)
+		return;
 	ev_timer_set(&d->timer, fmax(0, next - now), 0);
 	ev_timer_start(loop_of(d), &d->timer);
 }
 
-static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
+/* Behind all that came before it: mostly at the back, unless it has waited elsewhere first. */
+static void join_parked(struct dispatch *d)
 {
-	(void)loop;
-	(void)events;
-	struct dispatch *d = LIST_ENTRY(timer, struct dispatch, timer);
-	double now = clock_now();
-	if (now >= d->deadline) {
-		finish(d, NULL, ST_TIMEOUT, "57P03",
-		       "no endpoint of this route became available in time");
-		return;
-	}
-	if (d->patient_until != 0 && now >= d->patient_until) {
-		d->patient_until = 0;
-		list_remove(&d->parked);
-		try_next(d);
-		return;
-	}
-	bool due = now >= d->waiter.notice_at;
-	if (due)
-		d->waiter.notice_at = INFINITY;
-	arm(d, now);
-	if (due)
-		d->on_wait(d);
+	struct list *head = &d->cluster->parked, *after = head->prev;
+	while (after != head &&
+	       LIST_ENTRY(after, struct dispatch, parked)->waiter.since > d->waiter.since)
+		after = after->prev;
+	list_push_front(after, &d->parked);
+}
+
+static void count(struct dispatch *d, enum parked reason)
+{
+	struct cluster *cluster = d->cluster;
+	bool was = counts_as_held(d->reason), is = counts_as_held(reason);
+	cluster->held += (unsigned)is - (unsigned)was;
+	cluster->held_bytes += (is ? d->bytes : 0) - (was ? d->bytes : 0);
+	if (reason == PARKED_PAUSED && d->reason != PARKED_PAUSED)
+		cluster->counters.values[COUNTER_PAUSED]++;
+	if (reason == PARKED_ENDPOINT && !d->held)
+		cluster->counters.values[COUNTER_HELD]++;
+	d->held |= is;
+	d->reason = reason;
+}
+
+/* Who has been held before is not sent away now. */
+static bool too_many(const struct dispatch *d)
+{
+	const struct cluster *cluster = d->cluster;
+	const struct hold_limit *limit = &cluster->hold_limit;
+	return !d->held &&
+	       (cluster->held >= limit->queries || cluster->held_bytes + d->bytes > limit->bytes);
+}
+
+static void refuse(struct dispatch *d)
+{
+	char reason[128];
+	const struct cluster *cluster = d->cluster;
+	snprintf(reason, sizeof reason, "%s, and %u queries wait already",
+	         cluster->paused ? "the cluster is paused" : "no endpoint is available",
+	         cluster->held);
+	d->cluster->counters.values[COUNTER_HELD_REFUSED]++;
+	d->hint = "hold_limit says how many queries may wait, and how many bytes of them.";
+	finish(d, NULL, ST_TIMEOUT, "57P03", reason);
 }
 
 static enum consistency level_of(const struct dispatch *d)
@@ -105,35 +153,94 @@ static double wanted(const struct dispatch *d, double now)
 	                                                   : d->last_write;
 }
 
-/* Behind all that came before it: mostly at the back, unless it was begun anew. */
-static void park(struct dispatch *d)
+static void park(struct dispatch *d, enum parked reason, double now)
 {
-	double now = clock_now();
-	struct list *after = d->cluster->parked.prev;
+	if (counts_as_held(reason) && too_many(d)) {
+		refuse(d);
+		return;
+	}
+	count(d, reason);
+	join_parked(d);
 	arm(d, now);
-	while (after != &d->cluster->parked &&
-	       LIST_ENTRY(after, struct dispatch, parked)->waiter.since > d->waiter.since)
-		after = after->prev;
-	list_push_front(after, &d->parked);
-	if (d->patient_until != 0)
+	if (reason == PARKED_FRESHNESS)
 		cluster_want(d->cluster, wanted(d, now));
 }
 
-static struct endpoint *pick(struct dispatch *d, double now)
+/* It chooses again; the time of a pause is nobody's patience. */
+static void unpark(struct dispatch *d, double now)
 {
-	const struct demand demand = {.now = now,
-	                              .last_write = d->last_write,
-	                              .need = &d->need,
-	                              .excluded = d->excluded,
-	                              .patient = now < d->patient_until};
-	return d->route ? route_pick(d->route, &demand) : d->endpoint;
+	if (d->reason == PARKED_PAUSED)
+		d->deadline = now + d->patience;
+	count(d, PARKED_NOT);
+	list_remove(&d->parked);
+	ev_timer_stop(loop_of(d), &d->timer);
+}
+
+static void give_up(struct dispatch *d)
+{
+	d->cluster->counters.values[COUNTER_HELD_TIMEOUTS]++;
+	finish(d, NULL, ST_TIMEOUT, "57P03", "no endpoint of this route became available in time");
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	struct dispatch *d = LIST_ENTRY(timer, struct dispatch, timer);
+	double now = clock_now();
+	if (now >= end_of_wait(d)) {
+		if (d->reason == PARKED_ENDPOINT) {
+			give_up(d);
+			return;
+		}
+		unpark(d, now);
+		try_next(d);
+		return;
+	}
+	bool due = now >= d->waiter.notice_at;
+	if (due)
+		d->waiter.notice_at = INFINITY;
+	arm(d, now);
+	if (due)
+		d->on_wait(d);
+}
+
+static struct demand demand_of(const struct dispatch *d, double now)
+{
+	return (struct demand){.now = now,
+	                       .last_write = d->last_write,
+	                       .need = &d->need,
+	                       .excluded = d->excluded,
+	                       .patient = now < d->fresh_until};
+}
+
+/* The endpoint to use now; NULL: none, for `*reason`. */
+static struct endpoint *pick(const struct dispatch *d, double now, enum parked *reason)
+{
+	const struct demand demand = demand_of(d, now);
+	*reason = PARKED_PAUSED;
+	if (d->cluster->paused)
+		return NULL;
+	if (!d->route)
+		return d->endpoint;
+	*reason = demand.patient ? PARKED_FRESHNESS : PARKED_ENDPOINT;
+	return route_pick(d->route, &demand);
+}
+
+/* Who was held has been promised its route's patience, not just the pool's. */
+static double pool_patience(const struct dispatch *d, double now)
+{
+	double timeout = d->cluster->pool.acquire_timeout;
+	return d->held ? fmax(timeout, d->deadline - now) : timeout;
 }
 
 static void try_next(struct dispatch *d)
 {
-	struct endpoint *endpoint = pick(d, clock_now());
+	enum parked reason;
+	double now = clock_now();
+	struct endpoint *endpoint = pick(d, now, &reason);
 	if (!endpoint) {
-		park(d);
+		park(d, reason, now);
 		return;
 	}
 	d->endpoint = endpoint;
@@ -142,11 +249,11 @@ static void try_next(struct dispatch *d)
 		finish(d, NULL, ST_ENOMEM, "53200", "out of memory");
 		return;
 	}
-	pool_acquire(pool, &d->waiter, d->cluster->pool.acquire_timeout, on_acquired);
+	pool_acquire(pool, &d->waiter, pool_patience(d, now), on_acquired);
 }
 
 /* How long a query may wait for an endpoint of its route. */
-static double patience_for_any(const struct dispatch_request *request)
+static double patience(const struct dispatch_request *request)
 {
 	double hold = request->route ? route_config(request->route)->hold : 0;
 	return hold > 0 ? hold : request->cluster->pool.acquire_timeout;
@@ -168,8 +275,14 @@ void dispatch_start(struct dispatch *d, const struct dispatch_request *request, 
 	d->database = request->database;
 	d->last_write = request->last_write;
 	d->need = request->need ? *request->need : (struct need){0};
+	d->fresh_until = request->fresh_until;
 	d->excluded = request->excluded;
-	d->deadline = since + patience_for_any(request);
+	d->bytes = request->bytes;
+	d->patience = patience(request);
+	d->deadline = since + d->patience;
+	d->hint = NULL;
+	d->reason = PARKED_NOT;
+	d->held = request->since > 0; /* by the cluster before this one, perhaps */
 	d->fn = fn;
 	d->on_wait = request->on_wait;
 	d->waiter.pool = NULL;
@@ -178,8 +291,9 @@ void dispatch_start(struct dispatch *d, const struct dispatch_request *request, 
 	d->waiter.notice = on_notice;
 	list_init(&d->parked);
 	ev_init(&d->timer, on_timer);
-	double patience = patience_of(d);
-	d->patient_until = patience > 0 ? now + patience : 0;
+	double wait = patience_of(d);
+	if (wait > 0)
+		d->fresh_until = now + wait;
 	try_next(d);
 }
 
@@ -188,24 +302,25 @@ void dispatch_cancel(struct dispatch *d)
 	if (!d->cluster)
 		return;
 	pool_cancel(&d->waiter);
-	ev_timer_stop(loop_of(d), &d->timer);
-	list_remove(&d->parked);
+	unpark(d, 0);
 	d->cluster = NULL;
 }
 
 void dispatch_wake(struct cluster *cluster)
 {
 	struct list woken;
+	if (cluster->paused)
+		return;
 	list_init(&woken);
 	while (!list_empty(&cluster->parked)) {
 		struct list *link = cluster->parked.next;
 		list_remove(link);
 		list_push_back(&woken, link);
 	}
+	double now = clock_now();
 	while (!list_empty(&woken)) {
 		struct dispatch *d = LIST_ENTRY(woken.next, struct dispatch, parked);
-		list_remove(&d->parked);
-		ev_timer_stop(loop_of(d), &d->timer);
+		unpark(d, now);
 		d->excluded = 0;
 		try_next(d);
 	}
@@ -216,5 +331,15 @@ void dispatch_close_all(struct cluster *cluster)
 	while (!list_empty(&cluster->parked)) {
 		struct dispatch *d = LIST_ENTRY(cluster->parked.next, struct dispatch, parked);
 		finish(d, NULL, ST_CLOSED, "57P01", "the cluster was closed");
+	}
+}
+
+void dispatch_pause_all(struct cluster *cluster)
+{
+	double now = clock_now();
+	LIST_EACH (&cluster->parked, link) {
+		struct dispatch *d = LIST_ENTRY(link, struct dispatch, parked);
+		count(d, PARKED_PAUSED);
+		arm(d, now);
 	}
 }

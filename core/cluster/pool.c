@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "cluster/conninfo.h"
+#include "cluster/pause.h"
 #include "cluster/refusal.h"
 
 #include <assert.h>
@@ -83,6 +84,10 @@ void pool_forget(struct pool *pool)
 static void after_close(struct pool *pool)
 {
 	struct cluster *cluster = pool_cluster(pool);
+	if (cluster->paused) {
+		cluster_note_quiet(cluster);
+		return;
+	}
 	pool_open_for_waiters(pool);
 	pool_keep(pool);
 	pool_settle(cluster);
@@ -143,7 +148,10 @@ static void rest(struct pool *pool, struct server *s)
 
 void pool_offer(struct pool *pool, struct server *s)
 {
-	if (!list_empty(&pool_cluster(pool)->blocked) && pool_yields(pool)) {
+	if (pool_cluster(pool)->paused) {
+		pool_close(s);
+		after_close(pool);
+	} else if (!list_empty(&pool_cluster(pool)->blocked) && pool_yields(pool)) {
 		pool_close(s);
 		pool_settle(pool_cluster(pool)); /* the others first: they have waited longer */
 		after_close(pool);
@@ -180,6 +188,7 @@ static void on_open_failed(struct pool *pool, enum status status, const char *sq
 	else
 		pool_keep(pool);
 	pool_settle(cluster);
+	cluster_note_quiet(cluster);
 }
 
 static void on_opened(struct server *s, enum status status, void *arg)
@@ -401,6 +410,23 @@ struct pool *pool_of(struct endpoint *endpoint, const char *user, const char *da
 const struct pool *pool_after(const struct endpoint *endpoint, const struct pool *pool)
 {
 	return pool ? pool->hh.next : endpoint->pools;
+}
+
+void pools_pause(struct endpoint *endpoint)
+{
+	struct pool *pool, *next;
+	HASH_ITER (hh, endpoint->pools, pool, next) {
+		fail_waiters(pool, ST_AGAIN, "", NULL);
+		LIST_EACH (&pool->idle, link)
+			pool_close(LIST_ENTRY(link, struct server, link));
+	}
+}
+
+void pools_resume(struct endpoint *endpoint)
+{
+	struct pool *pool, *next;
+	HASH_ITER (hh, endpoint->pools, pool, next)
+		pool_keep(pool);
 }
 
 struct pool_stats pool_stats(const struct pool *pool)

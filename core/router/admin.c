@@ -24,7 +24,8 @@ static const struct page {
 } pages[] = {
         {"GET", "/health", admin_health},  {"GET", "/ready", admin_ready},
         {"GET", "/live", admin_live},      {"GET", "/metrics", admin_metrics},
-        {"POST", "/reload", admin_reload},
+        {"POST", "/reload", admin_reload}, {"POST", "/pause", admin_pause},
+        {"POST", "/resume", admin_resume},
 };
 #define PAGES (sizeof pages / sizeof *pages)
 

@@ -77,6 +77,11 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 {
 	struct exchange *x = LIST_ENTRY(dispatch, struct exchange, dispatch);
 	struct client *c = x->client;
+	if (status == ST_OK && dispatch->held && client_has_left(c)) {
+		client_drop(c);
+		relay_give_back(c->worker, server, true);
+		return;
+	}
 	if (status == ST_OK) {
 		x->server = server;
 		x->chosen = true;
@@ -86,6 +91,7 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 	} else {
 		snprintf(x->sqlstate, sizeof x->sqlstate, "%s", sqlstate);
 		snprintf(x->message, sizeof x->message, "%s", reason ? reason : "");
+		x->hint = dispatch->hint;
 	}
 	if (x->replaying)
 		relay_replay(x);
@@ -104,7 +110,7 @@ static void on_wait(struct dispatch *dispatch)
 		client_flush(c);
 }
 
-void relay_choose(struct exchange *x, struct route *route, struct endpoint *endpoint)
+void relay_choose(struct exchange *x, struct route *route, struct endpoint *endpoint, size_t bytes)
 {
 	struct client *c = x->client;
 	const struct dispatch_request request = {
@@ -116,6 +122,7 @@ void relay_choose(struct exchange *x, struct route *route, struct endpoint *endp
 	        .last_write = x->last_write,
 	        .need = &x->need,
 	        .excluded = x->excluded,
+	        .bytes = bytes,
 	        .since = x->since,
 	        .on_wait = x->told ? NULL : on_wait,
 	};
@@ -141,7 +148,8 @@ static void choose_for_replay(struct exchange *x)
 {
 	const struct cluster *cluster = x->client->home->cluster;
 	bool writes = x->flags[x->first] & BATCH_WRITE;
-	relay_choose(x, writes ? cluster->default_write : cluster->default_read, NULL);
+	relay_choose(x, writes ? cluster->default_write : cluster->default_read, NULL,
+	             x->replay_batch.size);
 }
 
 void relay_seek_again(struct exchange *x)

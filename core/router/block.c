@@ -322,8 +322,11 @@ enum answered block_answer(struct client *c, const struct batch *b, const uint8_
 		status = deed == DEED_TELL ? tell(c, b) : refuse(c, b);
 		return status == ST_OK ? ANSWERED : UNANSWERABLE;
 	}
-	if (b->extended && !block_is_plain(c, b, bytes))
-		return NOT_ANSWERED;
+	if (b->extended && !block_is_plain(c, b, bytes)) {
+		if (c->block.state != BLOCK_FAILED)
+			return NOT_ANSWERED;
+		return refuse(c, b) == ST_OK ? ANSWERED : UNANSWERABLE;
+	}
 	if (deed != DEED_CLOSE)
 		status = run(c, b, deed, &tag);
 	if (status == ST_OK)

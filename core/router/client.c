@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -139,6 +140,12 @@ void client_close(struct client *c, const char *sqlstate, const char *message, c
 	if (sqlstate && message_error(&c->out, "FATAL", sqlstate, message, hint) != ST_OK)
 		buffer_free(&c->out);
 	client_flush(c);
+}
+
+bool client_has_left(const struct client *c)
+{
+	struct pollfd socket = {.fd = c->fd, .events = POLLRDHUP};
+	return poll(&socket, 1, 0) > 0;
 }
 
 void client_set_settings(struct client *c, struct settings *settings)

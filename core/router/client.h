@@ -78,6 +78,9 @@ void client_drop(struct client *c);
 /* Frees the memory of a client that is GONE. */
 void client_free(struct client *c);
 
+/* It has ended its direction, though not all that it has said is read yet: a look at the socket. */
+bool client_has_left(const struct client *c);
+
 /* It has these settings from now on. Takes the reference over. */
 void client_set_settings(struct client *c, struct settings *settings);
 

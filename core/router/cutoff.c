@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/cutoff.h"
 
+#include "base/clock.h"
 #include "router/block.h"
 #include "router/rewrite.h"
 #include "wire/message.h"
@@ -16,6 +17,9 @@
 /* What a session holds now is known only once the server has been asked. */
 static bool knows_session(const struct exchange *x)
 {
+	bool has_set = buffer_size(&x->touched) && x->touching <= x->answered;
+	if (x->status == 'I' && has_set)
+		return false;
 	return !x->owed && !x->asking && !x->discarded && (x->outstanding || x->status != 'I');
 }
 
@@ -64,6 +68,16 @@ enum status cutoff_take_fatal(struct exchange *x, const uint8_t *body, size_t si
 	return message_error(instead, "ERROR", code, message, NULL);
 }
 
+static enum status error(struct exchange *x, bool unknown, const char *otherwise)
+{
+	struct client *c = x->client;
+	if (!unknown)
+		return message_error(&c->out, "ERROR", "08006", otherwise, NULL);
+	relay_tally(x, COUNTER_UNKNOWN_OUTCOMES);
+	c->last_write = clock_now(); /* if it did, the client may want to see it */
+	return message_error(&c->out, "ERROR", "08007", UNKNOWN, NULL);
+}
+
 /* One answer that will not come; `block` is the state before it, and after it. */
 static enum status answer(struct exchange *x, unsigned i, bool *block)
 {
@@ -73,15 +87,14 @@ static enum status answer(struct exchange *x, unsigned i, bool *block)
 	enum status status = ST_OK;
 	if (flags & (BATCH_BEGINS | BATCH_ENDS))
 		*block = flags & BATCH_BEGINS;
-	if (may_have_committed(flags, was_block)) {
+	bool copying = first && x->copy_in; /* and its end was not sent */
+	if (may_have_committed(flags, was_block) && !copying) {
 		if (!(first && x->errored))
-			status = message_error(&c->out, "ERROR", "08007", UNKNOWN, NULL);
+			status = error(x, true, NULL);
 	} else if (first && !x->errored) {
-		status = message_error(&c->out, "ERROR", "08006", was_block ? ROLLED_BACK : LOST,
-		                       NULL);
+		status = error(x, false, was_block ? ROLLED_BACK : LOST);
 	} else if (!first) {
-		status = was_block ? block_refuse(c)
-		                   : message_error(&c->out, "ERROR", "08006", LOST, NULL);
+		status = was_block ? block_refuse(c) : error(x, false, LOST);
 	}
 	return status == ST_OK ? message_ready(&c->out, *block ? 'E' : 'I') : status;
 }
@@ -91,14 +104,13 @@ static enum status answer_open(struct exchange *x, bool *block)
 {
 	struct client *c = x->client;
 	bool told = x->failed_open || (x->errored && !x->outstanding);
-	bool unknown = may_have_committed(x->open_flags, *block);
+	bool unknown = may_have_committed(x->open_flags, *block) && !x->copy_in;
 	if (x->open_flags & (BATCH_BEGINS | BATCH_ENDS))
 		*block = x->open_flags & BATCH_BEGINS;
 	c->skip_to_sync = true;
 	if (told)
 		return ST_OK;
-	return message_error(&c->out, "ERROR", unknown ? "08007" : "08006",
-	                     unknown ? UNKNOWN : LOST, NULL);
+	return error(x, unknown, LOST);
 }
 
 void cutoff_go_on(struct exchange *x)
@@ -108,6 +120,8 @@ void cutoff_go_on(struct exchange *x)
 	bool block = in_block(x), told = x->outstanding || x->open || x->status == 'E';
 	enum status status = ST_OK;
 	demands_lost(x);
+	if (block && x->status != 'E')
+		relay_tally(x, COUNTER_CUT_OFF_BLOCKS);
 	rewrite_undo_all(x);
 	for (unsigned i = 0; i < x->outstanding && status == ST_OK; i++)
 		status = answer(x, i, &block);

@@ -42,6 +42,7 @@ void exchange_free(struct exchange *x)
 	buffer_free(&x->to_server);
 	buffer_free(&x->pending);
 	buffer_free(&x->held);
+	buffer_free(&x->replay_long);
 	x->client->exchange = NULL;
 	list_remove(&x->link);
 	list_push_front(&x->client->worker->spare, &x->link);

@@ -4,6 +4,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "base/version.h"
+#include "cluster/pause.h"
 #include "cluster/pool.h"
 #include "router/admin_pages.h"
 #include "router/pins.h"
@@ -123,6 +124,21 @@ static double parked(const struct script_cluster *c)
 	return count;
 }
 
+static double held(const struct script_cluster *c)
+{
+	return c->cluster->held;
+}
+
+static double paused(const struct script_cluster *c)
+{
+	return c->cluster->paused;
+}
+
+static double at_work(const struct script_cluster *c)
+{
+	return cluster_servers_at_work(c->cluster);
+}
+
 static const struct cluster_metric of_cluster[] = {
         {"policy_calls_total", COUNTER, "Questions to the policy.", calls},
         {"policy_errors_total", COUNTER, "Errors of the policy; the default route was taken.",
@@ -130,6 +146,9 @@ static const struct cluster_metric of_cluster[] = {
         {"policy_tripped", GAUGE, "1: after too many errors the policy is not asked any more.",
          tripped},
         {"queries_parked", GAUGE, "Queries that wait for an endpoint.", parked},
+        {"queries_held", GAUGE, "Of these, those that hold_limit counts.", held},
+        {"paused", GAUGE, "1: no new work is sent.", paused},
+        {"servers_at_work", GAUGE, "Servers lent or being opened.", at_work},
 };
 
 static void put_clusters(FILE *out, const struct script *script, const struct cluster_metric *m)
@@ -141,6 +160,20 @@ static void put_clusters(FILE *out, const struct script *script, const struct cl
 		put_label(out, "cluster", c->database);
 		fputc('}', out);
 		put_value(out, m->value(c));
+	}
+}
+
+static void put_counters(FILE *out, const struct script *script)
+{
+	head(out, "failures_total", COUNTER, "What was repaired, held or told, by kind.");
+	for (size_t i = 0; i < script_cluster_count(script); i++) {
+		const struct script_cluster *c = script_cluster_at(script, i);
+		for (unsigned k = 0; k < COUNTERS; k++) {
+			fputs("moongate_failures_total{", out);
+			put_label(out, "cluster", c->database);
+			fprintf(out, ",kind=\"%s\"}", counter_name((enum counter)k));
+			put_value(out, (double)c->cluster->counters.values[k]);
+		}
 	}
 }
 
@@ -304,6 +337,7 @@ void admin_metrics(struct worker *w, const struct http_request *q, struct http_r
 	put_pins(r->body, w);
 	for (size_t i = 0; i < sizeof of_cluster / sizeof *of_cluster; i++)
 		put_clusters(r->body, w->script, &of_cluster[i]);
+	put_counters(r->body, w->script);
 	for (size_t i = 0; i < sizeof of_endpoint / sizeof *of_endpoint; i++)
 		put_endpoints(r->body, w->script, &of_endpoint[i]);
 	for (size_t i = 0; i < sizeof of_pool / sizeof *of_pool; i++)

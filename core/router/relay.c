@@ -6,6 +6,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/relay.h"
 
+#include "cluster/pause.h"
 #include "router/errand.h"
 #include "router/judge.h"
 #include "router/own.h"
@@ -51,9 +52,9 @@ void relay_abandon(struct client *c)
 }
 
 void relay_refuse_batch(struct client *c, const struct batch *b, const char *sqlstate,
-                        const char *message)
+                        const char *message, const char *hint)
 {
-	enum status status = message_error(&c->out, "ERROR", sqlstate, message, NULL);
+	enum status status = message_error(&c->out, "ERROR", sqlstate, message, hint);
 	if (c->block.state == BLOCK_LAZY)
 		block_fail(c);
 	if (b->end == BATCH_NO_ANSWER)
@@ -64,37 +65,6 @@ void relay_refuse_batch(struct client *c, const struct batch *b, const char *sql
 		client_drop(c);
 	else
 		client_flush(c);
-}
-
-static void forget_replay(struct exchange *x)
-{
-	statement_unref(x->replay_statement);
-	x->replay_statement = NULL;
-	x->named = NULL;
-	x->replay = REPLAY_NOT;
-	x->decided = true;
-}
-
-/* Remembers a batch that stands alone, as long as it may be run again. */
-static void note_replay(struct exchange *x, const struct batch *b, const uint8_t *bytes)
-{
-	struct client *c = x->client;
-	bool begun = buffer_size(&x->begin) && x->pushed == 0;
-	bool alone = !b->uncertain && !b->passing && b->end != BATCH_NO_ANSWER && !x->open &&
-	             (x->status == 'I' || begun) && x->outstanding == 0 && b->size <= RELAY_REPLAY;
-	bool read = b->statements == 1 && b->intent == INTENT_READ && !b->pins && !c->pins;
-	forget_replay(x);
-	if (!alone || !(read || (b->names && x->status == 'I')))
-		return;
-	memcpy(x->replay_bytes, bytes, b->size);
-	x->replay_batch = *b;
-	x->replay = read ? REPLAY_ANYWHERE : REPLAY_HERE;
-	x->decided = false;
-	if (b->statement)
-		x->replay_statement = statement_ref(b->statement);
-	else if (b->sql)
-		x->replay_batch.sql =
-		        (const char *)x->replay_bytes + ((const uint8_t *)b->sql - bytes);
 }
 
 static uint8_t flags_of(const struct exchange *x, const struct batch *b)
@@ -181,7 +151,7 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 {
 	struct exchange *x = c->exchange;
 	x->chosen = false;
-	note_replay(x, b, bytes);
+	relay_note_replay(x, b, bytes);
 	x->sending = x->pushed;
 	if (!x->outstanding && !x->open)
 		x->batch_since = c->worker->tick;
@@ -207,7 +177,7 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 static enum status refuse_in_place(struct exchange *x, const struct batch *b)
 {
 	x->sending = x->pushed;
-	forget_replay(x);
+	relay_forget_replay(x);
 	enum status status = refusal_send(x, b);
 	x->client->discard = b->passing;
 	x->open = b->end == BATCH_NO_ANSWER;
@@ -233,12 +203,12 @@ static enum status choose(struct client *c, const struct batch *b)
 	if (v->kind == VERDICT_REJECT) {
 		if (c->exchange)
 			exchange_free(c->exchange);
-		relay_refuse_batch(c, b, v->sqlstate, v->message);
+		relay_refuse_batch(c, b, v->sqlstate, v->message, NULL);
 		return ST_ECLIENT;
 	}
 	struct exchange *x = c->exchange ? c->exchange : exchange_new(c);
 	if (!x) {
-		relay_refuse_batch(c, b, "53200", "out of memory");
+		relay_refuse_batch(c, b, "53200", "out of memory", NULL);
 		return ST_ECLIENT;
 	}
 	x->excluded = 0;
@@ -246,7 +216,7 @@ static enum status choose(struct client *c, const struct batch *b)
 	x->last_write = j.last_write;
 	x->key = j.key;
 	x->judged = true;
-	relay_choose(x, v->kind == VERDICT_ROUTE ? v->route : NULL, v->endpoint);
+	relay_choose(x, v->kind == VERDICT_ROUTE ? v->route : NULL, v->endpoint, b->size);
 	if (c->exchange != x)
 		return ST_ECLIENT; /* and the client is gone */
 	return x->server || *x->sqlstate ? ST_OK : ST_AGAIN;
@@ -258,8 +228,9 @@ static void refuse_for_lack(struct client *c, const struct batch *b)
 	char sqlstate[sizeof x->sqlstate], message[sizeof x->message];
 	memcpy(sqlstate, x->sqlstate, sizeof sqlstate);
 	memcpy(message, x->message, sizeof message);
+	const char *hint = x->hint;
 	exchange_free(x);
-	relay_refuse_batch(c, b, sqlstate, message);
+	relay_refuse_batch(c, b, sqlstate, message, hint);
 }
 
 /* Names mean what the batches before this one have made of them, and that is not known yet. */
@@ -302,6 +273,8 @@ static enum status may_go(struct client *c, const struct batch *b)
 		return ST_AGAIN;
 	if (!x->outstanding)
 		return ST_OK;
+	if (c->home && cluster_is_paused(c->home->cluster))
+		return ST_AGAIN; /* what is under way ends first, and then it is held */
 	struct judgment j;
 	judge_batch(c, b, &j);
 	if (!judge_agrees(c, &j, x->server->endpoint))

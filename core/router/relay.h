@@ -19,7 +19,8 @@
 #include "router/session.h"
 #include "sql/long_text.h"
 
-#define RELAY_REPLAY    4096  /* bytes of a batch that may be run again */
+#define RELAY_REPLAY    65536 /* bytes of a batch that may be run again; */
+#define RELAY_AT_HAND   4096  /* beyond these they are allocated */
 #define RELAY_UNDECIDED 16384 /* bytes of a response held back while it might be */
 #define RELAY_PIPELINE  64    /* answers awaited at most */
 #define RELAY_ERRANDS   8     /* queries of ours under way at most */
@@ -66,6 +67,7 @@ struct exchange {
 	struct session *session; /* the server's */
 	char sqlstate[6];        /* set: no server could be had */
 	char message[256];
+	const char *hint;  /* beside it; static; NULL: none */
 	uint64_t excluded; /* endpoints that will not do for the batch under way */
 	double since;      /* the batch was begun anew: when it began to wait; 0: it was not */
 	bool told;         /* the client knows that it waits */
@@ -134,7 +136,8 @@ struct exchange {
 	struct statement *named;            /* the last that it named; not owned */
 	struct statement *replay_statement; /* that its text is; owned */
 	struct batch replay_batch;
-	uint8_t replay_bytes[RELAY_REPLAY];
+	struct buffer replay_long; /* its bytes, if they are too many for: */
+	uint8_t replay_bytes[RELAY_AT_HAND];
 };
 
 /* Takes what it can of `bytes`; *used says how much. ST_OK: go on reading. ST_AGAIN: what is left
@@ -180,7 +183,7 @@ bool exchange_uncertain(const struct exchange *x);
 /* attach.c */
 void relay_attach(struct exchange *x);
 bool relay_to_server(struct exchange *x, const uint8_t *bytes, size_t size);
-void relay_choose(struct exchange *x, struct route *route, struct endpoint *endpoint);
+void relay_choose(struct exchange *x, struct route *route, struct endpoint *endpoint, size_t bytes);
 
 /* Ends the exchange at a quiet point, then lets the client go on. */
 void relay_detach(struct exchange *x);
@@ -203,7 +206,7 @@ enum status relay_route_batch(struct client *c, const struct batch *b,
 /* Refuses the batch at hand: the client gets one error, and where the batch's Sync is still to come
  * nothing counts until then. A block that was begun here has failed. */
 void relay_refuse_batch(struct client *c, const struct batch *b, const char *sqlstate,
-                        const char *message);
+                        const char *message, const char *hint);
 
 /* A text passes that was not read: what it may leave behind pins. */
 void relay_watch(struct exchange *x, const uint8_t *bytes, size_t size);
@@ -213,7 +216,10 @@ enum status relay_send_batch(struct exchange *x, const struct batch *b,
                              const uint8_t *bytes) MUST_CHECK;
 
 /* relay_repair.c */
+void relay_forget_replay(struct exchange *x);
+void relay_note_replay(struct exchange *x, const struct batch *b, const uint8_t *bytes);
 void relay_lost(struct exchange *x);
+void relay_tally(const struct exchange *x, enum counter counter); /* for the client's cluster */
 
 enum repaired {
 	REPAIRED_NOT,

@@ -10,6 +10,67 @@
 #include <stdio.h>
 #include <string.h>
 
+void relay_tally(const struct exchange *x, enum counter counter)
+{
+	if (x->client->home)
+		x->client->home->cluster->counters.values[counter]++;
+}
+
+static const uint8_t *replay_bytes(const struct exchange *x)
+{
+	return buffer_size(&x->replay_long) ? buffer_data(&x->replay_long) : x->replay_bytes;
+}
+
+/* Whether it stands alone, and can be run again as it is. */
+static enum replay replay_of(const struct exchange *x, const struct batch *b)
+{
+	bool begun = buffer_size(&x->begin) && x->pushed == 0;
+	bool alone = !b->uncertain && !b->passing && b->end != BATCH_NO_ANSWER && !x->open &&
+	             (x->status == 'I' || begun) && x->outstanding == 0 && b->size <= RELAY_REPLAY;
+	if (!alone)
+		return REPLAY_NOT;
+	if (b->statements == 1 && b->intent == INTENT_READ && !b->pins && !x->client->pins)
+		return REPLAY_ANYWHERE;
+	return b->names && x->status == 'I' ? REPLAY_HERE : REPLAY_NOT;
+}
+
+/* False: out of memory; it is just not run again, then. */
+static bool keep_bytes(struct exchange *x, const uint8_t *bytes, size_t size)
+{
+	if (size > sizeof x->replay_bytes)
+		return buffer_append(&x->replay_long, bytes, size) == ST_OK;
+	memcpy(x->replay_bytes, bytes, size);
+	return true;
+}
+
+void relay_forget_replay(struct exchange *x)
+{
+	statement_unref(x->replay_statement);
+	x->replay_statement = NULL;
+	x->named = NULL;
+	if (buffer_size(&x->replay_long))
+		buffer_free(&x->replay_long);
+	x->replay = REPLAY_NOT;
+	x->decided = true;
+}
+
+void relay_note_replay(struct exchange *x, const struct batch *b, const uint8_t *bytes)
+{
+	relay_forget_replay(x);
+	x->replay = replay_of(x, b);
+	if (x->replay != REPLAY_NOT && !keep_bytes(x, bytes, b->size))
+		x->replay = REPLAY_NOT;
+	x->decided = x->replay == REPLAY_NOT;
+	if (x->decided)
+		return;
+	x->replay_batch = *b;
+	if (b->statement)
+		x->replay_statement = statement_ref(b->statement);
+	else if (b->sql)
+		x->replay_batch.sql =
+		        (const char *)replay_bytes(x) + ((const uint8_t *)b->sql - bytes);
+}
+
 static void refuse_answers(struct exchange *x, const char *sqlstate, const char *message)
 {
 	struct client *c = x->client;
@@ -18,7 +79,7 @@ static void refuse_answers(struct exchange *x, const char *sqlstate, const char 
 		block_fail(c);
 	rewrite_undo_all(x);
 	for (unsigned i = 0; i < x->outstanding && status == ST_OK; i++) {
-		status = message_error(&c->out, "ERROR", sqlstate, message, NULL);
+		status = message_error(&c->out, "ERROR", sqlstate, message, x->hint);
 		if (status == ST_OK)
 			status = message_ready(&c->out, block_status(c));
 	}
@@ -37,7 +98,7 @@ static enum status send_again(struct exchange *x)
 {
 	x->sending = x->answered;
 	x->sent = x->completions = 0;
-	enum status status = relay_send_batch(x, &x->replay_batch, x->replay_bytes);
+	enum status status = relay_send_batch(x, &x->replay_batch, replay_bytes(x));
 	x->sent = 0;
 	return status;
 }
@@ -79,7 +140,7 @@ static void run_elsewhere(struct exchange *x, struct route *route, bool reusable
 	buffer_free(&x->pending);
 	buffer_free(&x->to_server);
 	relay_give_back(x->client->worker, server, reusable);
-	relay_choose(x, route, NULL);
+	relay_choose(x, route, NULL, x->replay_batch.size);
 }
 
 /* The plan that the server kept is out of date: it is made anew. */
@@ -98,54 +159,110 @@ static bool run_here(struct exchange *x)
 	return false;
 }
 
+/* What is the client's for good goes to it first. False: it is gone. */
+static bool pass_held(struct exchange *x)
+{
+	struct buffer held = x->held;
+	if (!x->decided || !buffer_size(&held))
+		return true;
+	x->held = (struct buffer){0};
+	bool there = client_send(x->client, buffer_data(&held), buffer_size(&held));
+	buffer_free(&held);
+	return there;
+}
+
 void relay_lost(struct exchange *x)
 {
 	struct client *c = x->client;
 	endpoint_suspect(x->server->endpoint);
+	if (!pass_held(x))
+		return;
 	if (!x->decided && x->replay == REPLAY_ANYWHERE && c->home) {
+		relay_tally(x, COUNTER_REPAIRED_LOST);
 		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
 	} else if (cutoff_may_stay(x)) {
 		cutoff_go_on(x);
 	} else {
 		bool told = (x->fatal && !*x->farewell) || (x->rest && !x->drop_rest);
+		bool kept = c->pins & ~(unsigned)RELAY_PIN_SESSION;
 		client_close(
 		        c, told ? NULL : "08006",
 		        "the server connection was lost; what was not committed is rolled back",
-		        NULL);
+		        kept ? "What this session kept on its server (LISTEN, temporary tables, "
+		               "locks ...) is lost, too."
+		             : NULL);
 	}
 }
 
 enum repair { REPAIR_NONE, REPAIR_PLAN, REPAIR_PRIMARY, REPAIR_ELSEWHERE };
 
-/* What an error says of a read that could be run again. 25006: it was none; 40001 from a replica:
- * it stood in the way of replay; 57P01..57P03: the server goes. Recovery also refuses as 0A000,
- * 55000 and XX000, with a message that names it. */
-static enum repair repair_of_read(const struct exchange *x, const char *code, const char *message)
+/* What an error says, in whatever language its message is. */
+struct complaint {
+	const char *code, *message, *file, *routine;
+};
+
+static bool is(const char *text, const char *other)
 {
-	if (x->server->endpoint->role == ROLE_PRIMARY)
-		return strncmp(code, "57P0", 4) == 0 ? REPAIR_ELSEWHERE : REPAIR_NONE;
-	if (strcmp(code, "25006") == 0)
-		return buffer_size(&x->begin) ? REPAIR_NONE : REPAIR_PRIMARY;
-	if (strcmp(code, "40001") == 0 || strncmp(code, "57P0", 4) == 0)
-		return REPAIR_ELSEWHERE;
-	bool refusal = strcmp(code, "0A000") == 0 || strcmp(code, "55000") == 0 ||
-	               strcmp(code, "XX000") == 0;
-	if (refusal && (strstr(message, "recovery") || strstr(message, "standby")))
-		return REPAIR_PRIMARY;
-	return REPAIR_NONE;
+	return text && strcmp(text, other) == 0;
 }
 
-static enum repair repair_for(const struct exchange *x, const uint8_t *body, size_t size)
+/* Recovery refuses as 0A000, 55000 and XX000, too. What it says as XX000 is never translated; else
+ * the place in PostgreSQL's sources tells, where the message is not English. */
+static bool names_recovery(const struct complaint *e)
 {
-	const char *code = message_error_field(body, size, 'C');
-	const char *message = message_error_field(body, size, 'M');
-	const char *routine = message_error_field(body, size, 'R');
-	if (!code || !message)
+	static const char *const routines[] = {
+	        "LockAcquireExtended",                /* of a lock that changes something */
+	        "GetSerializableTransactionSnapshot", /* there is no SSI on a standby */
+	        "get_relation_info",                  /* unlogged and temporary relations */
+	        "CheckLogicalDecodingRequirements",   /* logical replication slots */
+	        "brin_summarize_range",
+	        "brin_desummarize_range",
+	        "gin_clean_pending_list",
+	};
+	if (!is(e->code, "0A000") && !is(e->code, "55000") && !is(e->code, "XX000"))
+		return false;
+	if (strstr(e->message, "recovery") || strstr(e->message, "standby"))
+		return true;
+	if (is(e->code, "XX000"))
+		return false;
+	for (size_t i = 0; i < sizeof routines / sizeof *routines; i++)
+		if (is(e->routine, routines[i]))
+			return true;
+	return is(e->file, "xlogfuncs.c");
+}
+
+/* What it says of a read that could be run again. 25006: it was none; 40001 and 40P01 from a
+ * replica: it stood in the way of replay; 57P0x: the server goes. */
+static enum repair repair_of_read(const struct exchange *x, const struct complaint *e,
+                                  enum counter *counter)
+{
+	bool replica = x->server->endpoint->role != ROLE_PRIMARY;
+	*counter = COUNTER_REPAIRED_LOST;
+	if (strncmp(e->code, "57P0", 4) == 0)
+		return REPAIR_ELSEWHERE;
+	*counter = COUNTER_REPAIRED_CONFLICT;
+	if (replica && (is(e->code, "40001") || is(e->code, "40P01")))
+		return REPAIR_ELSEWHERE;
+	*counter = COUNTER_REPAIRED_READ_ONLY;
+	if (replica && is(e->code, "25006"))
+		return buffer_size(&x->begin) ? REPAIR_NONE : REPAIR_PRIMARY;
+	*counter = COUNTER_REPAIRED_RECOVERY;
+	return replica && names_recovery(e) ? REPAIR_PRIMARY : REPAIR_NONE;
+}
+
+static enum repair repair_for(const struct exchange *x, const uint8_t *body, size_t size,
+                              enum counter *counter)
+{
+	const struct complaint e = {.code = message_error_field(body, size, 'C'),
+	                            .message = message_error_field(body, size, 'M'),
+	                            .file = message_error_field(body, size, 'F'),
+	                            .routine = message_error_field(body, size, 'R')};
+	if (!e.code || !e.message)
 		return REPAIR_NONE;
-	/* "cached plan must not change result type", in whatever language. */
-	if (strcmp(code, "0A000") == 0 && routine && strcmp(routine, "RevalidateCachedQuery") == 0)
+	*counter = COUNTER_REPAIRED_PLAN;
+	if (is(e.code, "0A000") && is(e.routine, "RevalidateCachedQuery"))
 		return x->status == 'I' ? REPAIR_PLAN : REPAIR_NONE;
-	return x->replay == REPLAY_ANYWHERE ? repair_of_read(x, code, message) : REPAIR_NONE;
+	return x->replay == REPLAY_ANYWHERE ? repair_of_read(x, &e, counter) : REPAIR_NONE;
 }
 
 static void learn(struct exchange *x)
@@ -163,19 +280,25 @@ static void learn(struct exchange *x)
 enum repaired relay_repair(struct exchange *x, const uint8_t *body, size_t size)
 {
 	struct client *c = x->client;
-	enum repair repair = repair_for(x, body, size);
+	enum counter counter = COUNTER_REPAIRED_LOST;
+	enum repair repair = repair_for(x, body, size, &counter);
 	if (!c->home && repair != REPAIR_PLAN)
 		return REPAIRED_NOT;
 	switch (repair) {
 	case REPAIR_NONE:
 		return REPAIRED_NOT;
 	case REPAIR_PLAN:
-		return run_here(x) ? REPAIRED_HERE : REPAIRED_NOT;
+		if (!run_here(x))
+			return REPAIRED_NOT;
+		relay_tally(x, counter);
+		return REPAIRED_HERE;
 	case REPAIR_PRIMARY:
+		relay_tally(x, counter);
 		learn(x);
 		run_elsewhere(x, c->home->cluster->default_write, false);
 		return REPAIRED_ELSEWHERE;
 	case REPAIR_ELSEWHERE:
+		relay_tally(x, counter);
 		endpoint_suspect(x->server->endpoint);
 		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
 		return REPAIRED_ELSEWHERE;

@@ -125,9 +125,12 @@ static bool decides(char type)
 	return !(kinds[(uint8_t)type] & KIND_UNDECIDED);
 }
 
-/* What the edits are counted by. */
-static bool completes(char type)
+/* What the edits are counted by. To a Query RowDescription is no answer of its own, as it is to
+ * Describe. */
+static bool completes(const struct exchange *x, char type)
 {
+	if (type == 'T' && x->outstanding && x->flags[x->first] & BATCH_SIMPLE)
+		return false;
 	return kinds[(uint8_t)type] & KIND_COMPLETION;
 }
 
@@ -279,7 +282,7 @@ static enum fate note_message(struct exchange *x, struct answer_scan *s, const s
 			report_command(x, body, size);
 		return take_completion(x, s, 'C');
 	default:
-		return completes(f->type) ? take_completion(x, s, f->type) : FATE_PASS;
+		return completes(x, f->type) ? take_completion(x, s, f->type) : FATE_PASS;
 	}
 }
 
@@ -309,7 +312,8 @@ static enum status scan_answer(struct exchange *x, struct answer_scan *s)
 	if (status == ST_AGAIN)
 		return ST_AGAIN;
 	if (status != ST_OK || (f.type == 'Z' && f.size != WIRE_HEADER + 1)) {
-		relay_lost(x);
+		if (forward_range(x, s))
+			relay_lost(x);
 		return ST_CLOSED;
 	}
 	size_t there = f.size < left ? f.size : left;

@@ -22,7 +22,7 @@ static enum status refuse_mode(struct client *c, const struct batch *b)
 	if (relay_busy(c))
 		return ST_AGAIN; /* its answer comes behind those that are awaited */
 	relay_refuse_batch(c, b, "0A000",
-	                   "transaction blocks are not allowed in pool mode \"statement\"");
+	                   "transaction blocks are not allowed in pool mode \"statement\"", NULL);
 	return ST_OK;
 }
 

@@ -11,7 +11,7 @@
 #define LOGIN_TIMEOUT 60   /* s until the startup packet must be there */
 #define CLOSE_TIMEOUT 30   /* s until a client must have taken our last words */
 #define CANCEL_GRACE  5    /* s that a cancelled statement may still take */
-#define PINS_EVERY    60   /* s between two reports of pins */
+#define PINS_EVERY    60   /* s between two reports of pins and of failures */
 #define ENDS_AT_ONCE  100  /* clients in one tick: the rest goes in the next */
 
 static bool passed(double limit, double since, double now)
@@ -55,7 +55,7 @@ static bool check_block(struct client *c, const struct exchange *x, double now)
 static bool check_ready(struct client *c, double now)
 {
 	struct exchange *x = c->exchange;
-	if (c->block.state != BLOCK_NONE &&
+	if (c->block.state != BLOCK_NONE && !relay_busy(c) &&
 	    passed(c->config->idle_transaction_timeout, c->heard, now))
 		return end(c, "25P03", "terminating connection due to idle-in-transaction timeout");
 	if (x && x->server && (check_block(c, x, now) || check_query(c, x, now)))
@@ -68,10 +68,22 @@ static bool check_ready(struct client *c, double now)
 	return false;
 }
 
+/* Who waits is not read from; and nothing is to be done for somebody who has given up. */
+static bool check_held(struct client *c)
+{
+	const struct exchange *x = c->exchange;
+	if (!x || x->server || !x->dispatch.cluster || !x->dispatch.held || !client_has_left(c))
+		return false;
+	client_drop(c);
+	return true;
+}
+
 static bool check(struct client *c, double now)
 {
 	bool waits = c->state == CLIENT_STARTING || c->state == CLIENT_CLOSING;
 	double limit = c->state == CLIENT_STARTING ? LOGIN_TIMEOUT : CLOSE_TIMEOUT;
+	if (check_held(c))
+		return true;
 	if (c->state == CLIENT_READY)
 		return check_ready(c, now);
 	if (!waits || !passed(limit, c->heard, now))
@@ -99,6 +111,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	if (w->tick - w->pins_counted >= PINS_EVERY) {
 		w->pins_counted = w->tick;
 		pins_count(w);
+		worker_tell_counts(w);
 	}
 	for (int i = 0; i < ENDS_AT_ONCE && end_one(w); i++)
 		continue;

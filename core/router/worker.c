@@ -3,6 +3,7 @@
 #include "router/worker.h"
 
 #include "base/random.h"
+#include "cluster/pause.h"
 #include "cluster/resolver.h"
 #include "router/admin.h"
 #include "router/cancel.h"
@@ -30,8 +31,26 @@ static void on_burial(struct ev_loop *loop, ev_prepare *watcher, int events)
 		client_free(LIST_ENTRY(w->gone.next, struct client, link));
 }
 
+static void each_cluster(struct worker *w, void (*fn)(struct cluster *cluster))
+{
+	for (size_t i = 0; i < script_cluster_count(w->script); i++)
+		fn(script_cluster_at(w->script, i)->cluster);
+}
+
+static void tell_counts(struct cluster *cluster)
+{
+	counters_log(&cluster->counters, &cluster->counters_told, &cluster->context->log,
+	             cluster->name);
+}
+
+void worker_tell_counts(struct worker *w)
+{
+	each_cluster(w, tell_counts);
+}
+
 static void stop(struct worker *w)
 {
+	worker_tell_counts(w);
 	log_info(&w->context.log, "stopping", LOG_N("clients", w->client_count));
 	listener_free(w->listener);
 	w->listener = NULL;
@@ -55,6 +74,13 @@ static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int events)
 	(void)loop;
 	(void)events;
 	reload(watcher->data);
+}
+
+static void on_pause(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	each_cluster(watcher->data, watcher->signum == SIGUSR1 ? cluster_pause : cluster_resume);
 }
 
 static void watch_signal(struct worker *w, ev_signal *watcher, int number,
@@ -122,15 +148,18 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
 
 void worker_run(struct worker *w)
 {
-	for (size_t i = 0; i < script_cluster_count(w->script); i++)
-		cluster_start(script_cluster_at(w->script, i)->cluster);
+	each_cluster(w, cluster_start);
 	watch_signal(w, &w->terminate, SIGTERM, on_signal);
 	watch_signal(w, &w->interrupt, SIGINT, on_signal);
 	watch_signal(w, &w->hangup, SIGHUP, on_hangup);
+	watch_signal(w, &w->pause, SIGUSR1, on_pause);
+	watch_signal(w, &w->resume, SIGUSR2, on_pause);
 	ev_run(w->context.loop, 0);
 	ev_signal_stop(w->context.loop, &w->terminate);
 	ev_signal_stop(w->context.loop, &w->interrupt);
 	ev_signal_stop(w->context.loop, &w->hangup);
+	ev_signal_stop(w->context.loop, &w->pause);
+	ev_signal_stop(w->context.loop, &w->resume);
 }
 
 void worker_free(struct worker *w)

@@ -54,12 +54,12 @@ struct worker {
 	struct buffer touched;      /* for the batch that is being read: see batch.h */
 	struct batch_tables tables; /* likewise */
 	ev_timer ticker;
-	double pins_counted;  /* when the log told of pins last */
+	double pins_counted;  /* when the log told of pins and counters last */
 	double started, tick; /* s; from then to the last tick, see timeouts.h */
 	struct list cancels;  /* cancel requests under way */
 	unsigned cancel_count, client_count;
 	ev_async cancel_done;
-	ev_signal terminate, interrupt, hangup;
+	ev_signal terminate, interrupt, hangup, pause, resume;
 	bool draining;
 	uint8_t *bytes; /* WORKER_BUFFER of them: what was read last, forwarded from here */
 };
@@ -72,6 +72,9 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
 
 /* Runs until SIGTERM or SIGINT. */
 void worker_run(struct worker *w);
+
+/* What the clusters have counted (counters.h) since this was told last: for the log. */
+void worker_tell_counts(struct worker *w);
 
 void worker_free(struct worker *w);
 

@@ -101,6 +101,18 @@ static struct session_overrides take_overrides(lua_State *L, int options, const 
 	return found;
 }
 
+static struct hold_limit take_hold_limit(lua_State *L, int options)
+{
+	struct hold_limit c = HOLD_LIMIT_DEFAULTS;
+	if (take_table(L, options, "hold_limit")) {
+		int t = lua_gettop(L);
+		c.queries = take_count(L, t, "queries", c.queries);
+		c.bytes = (uint64_t)take_number(L, t, "bytes", (double)c.bytes);
+	}
+	lua_pop(L, 1);
+	return c;
+}
+
 static struct health_config take_health(lua_State *L, int options)
 {
 	struct health_config c = HEALTH_DEFAULTS;
@@ -194,7 +206,8 @@ static int new_cluster(lua_State *L)
 	                                .endpoint_count = take_endpoints(L, 1, endpoints),
 	                                .pool = take_pool(L, 1),
 	                                .session = take_timeouts(L, 1),
-	                                .health = take_health(L, 1)};
+	                                .health = take_health(L, 1),
+	                                .hold_limit = take_hold_limit(L, 1)};
 	struct cluster_handle *h = push_handle(L);
 	config.users = take_overrides(L, 1, "users");
 	config.databases = take_overrides(L, 1, "databases");

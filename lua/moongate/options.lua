@@ -277,6 +277,10 @@ local cluster = options_of({
     rise = integer(1, 1000),
   },
   backoff = backoff,
+  hold_limit = options_of {
+    queries = integer(1, 10000000),
+    bytes = integer(1, 1 << 40),
+  },
   null = choice { "nil" },
   policy = factory,
 }, { "primary" })
@@ -301,6 +305,7 @@ function M.cluster(options)
     databases = checked.databases,
     health = checked.health,
     backoff = checked.backoff,
+    hold_limit = checked.hold_limit,
     null = checked.null,
     policy = checked.policy,
   }

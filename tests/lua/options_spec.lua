@@ -82,6 +82,8 @@ describe("options", function()
       { "health.interval must be a number of seconds", { primary = URL, health = { interval = 0 } } },
       { "health.fall must be an integer", { primary = URL, health = { fall = math.huge } } },
       { "backoff.factor must be a number of at least 1", { primary = URL, backoff = { factor = 0.5 } } },
+      { "hold_limit.queries must be an integer from 1 to 10000000",
+        { primary = URL, hold_limit = { queries = 0 } } },
       { "backoff.jitter must be a number from 0 to 1", { primary = URL, backoff = { jitter = 2 } } },
       { "policy must be a function(cluster)", { primary = URL, policy = "read_write_split" } },
       { "null must be \"nil\"", { primary = URL, null = false } },
