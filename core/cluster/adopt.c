@@ -6,6 +6,7 @@
 #include "cluster/conninfo.h"
 #include "cluster/pool_state.h"
 #include "cluster/probe.h"
+#include "cluster/writes.h"
 
 #include <math.h>
 #include <string.h>
@@ -129,6 +130,11 @@ static void move_knowledge(struct cluster *to, struct cluster *from, const struc
 	to->paused = from->paused;
 	to->paused_quiet = from->paused_quiet;
 	to->paused_since = from->paused_since;
+	to->wanted = from->wanted;
+	if (to->writes) { /* the old cluster has noted others, by other scopes */
+		writes_note_all(to->writes, clock_now());
+		cluster_want(to, clock_now());
+	}
 	swap_text(&to->probe_user, &from->probe_user);
 	swap_text(&to->probe_database, &from->probe_database);
 }

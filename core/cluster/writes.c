@@ -73,6 +73,11 @@ void writes_note(struct writes *w, uint64_t key, double now)
 	e->moment = fmax(e->moment, now);
 }
 
+void writes_note_all(struct writes *w, double now)
+{
+	w->floor = fmax(w->floor, now);
+}
+
 double writes_last(const struct writes *w, uint64_t key)
 {
 	key = stored(key);

@@ -19,6 +19,9 @@ void writes_free(struct writes *w); /* NULL is fine */
 /* A write under `key` was seen done at `now`. */
 void writes_note(struct writes *w, uint64_t key, double now);
 
+/* Writes that nobody noted may have been done until `now`: it counts for every key. */
+void writes_note_all(struct writes *w, double now);
+
 /* The last moment that counts for `key`; -INFINITY: never. */
 double writes_last(const struct writes *w, uint64_t key);
 

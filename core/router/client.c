@@ -164,6 +164,10 @@ bool client_find_home(struct client *c)
 {
 	static const struct session_config none = {0};
 	c->home = script_cluster(c->worker->script, c->database);
+	if (c->demands) /* endpoints have other places now */
+		c->demands->read.reader = CLUSTER_ENDPOINTS;
+	if (c->exchange)
+		c->exchange->need.reader = CLUSTER_ENDPOINTS;
 	c->config =
 	        c->home ? cluster_session_config(c->home->cluster, c->user, c->database) : &none;
 	return c->home != NULL;

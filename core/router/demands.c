@@ -63,8 +63,11 @@ static bool notes_tables(const struct client *c)
 static void add_tables(struct exchange *x)
 {
 	const struct tables *more = &x->client->worker->tables.written;
-	if (!x->tables)
+	if (!x->tables) {
 		x->tables = calloc(1, sizeof *x->tables);
+		if (x->tables && x->wrote) /* what it wrote before was not noted */
+			x->tables->any = true;
+	}
 	if (x->tables)
 		tables_merge(x->tables, more);
 }

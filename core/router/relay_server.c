@@ -6,6 +6,7 @@
 #include "router/cancel.h"
 #include "router/cutoff.h"
 #include "router/errand.h"
+#include "router/kinds.h"
 #include "router/pins.h"
 #include "router/relay.h"
 #include "router/report.h"
@@ -101,37 +102,13 @@ static void finish_answer(struct exchange *x, char status)
 	demands_answered(x, flags);
 }
 
-/* What is to be known of messages by their types. */
-enum { KIND_UNDECIDED = 1, KIND_COMPLETION = 2, KIND_WHOLE = 4 };
-static const uint8_t kinds[UINT8_MAX + 1] = {
-        ['1'] = KIND_UNDECIDED | KIND_COMPLETION,
-        ['2'] = KIND_UNDECIDED | KIND_COMPLETION,
-        ['3'] = KIND_UNDECIDED | KIND_COMPLETION,
-        ['C'] = KIND_COMPLETION | KIND_WHOLE,
-        ['E'] = KIND_WHOLE,
-        ['I'] = KIND_COMPLETION,
-        ['N'] = KIND_UNDECIDED,
-        ['S'] = KIND_UNDECIDED | KIND_WHOLE,
-        ['T'] = KIND_UNDECIDED | KIND_COMPLETION,
-        ['Z'] = KIND_WHOLE,
-        ['n'] = KIND_UNDECIDED | KIND_COMPLETION,
-        ['s'] = KIND_UNDECIDED | KIND_COMPLETION,
-        ['t'] = KIND_UNDECIDED,
-};
-
-/* A response is decided by its first row or its end; until then it may be taken back. */
-static bool decides(char type)
-{
-	return !(kinds[(uint8_t)type] & KIND_UNDECIDED);
-}
-
 /* What the edits are counted by. To a Query RowDescription is no answer of its own, as it is to
  * Describe. */
 static bool completes(const struct exchange *x, char type)
 {
 	if (type == 'T' && x->outstanding && x->flags[x->first] & BATCH_SIMPLE)
 		return false;
-	return kinds[(uint8_t)type] & KIND_COMPLETION;
+	return kind_of(type) & KIND_COMPLETION;
 }
 
 struct answer_scan {
@@ -140,11 +117,6 @@ struct answer_scan {
 	size_t from; /* first byte not yet forwarded or dropped */
 	size_t at;   /* first byte not yet looked at */
 };
-
-static bool wants_whole(char type)
-{
-	return kinds[(uint8_t)type] & KIND_WHOLE;
-}
 
 static bool is_fatal(const uint8_t *body, size_t size)
 {
@@ -251,7 +223,7 @@ static enum fate note_message(struct exchange *x, struct answer_scan *s, const s
 	size_t size = f->size - WIRE_HEADER;
 	if (is_injected(due(x)) && (!forward_range(x, s) || !relay_say_due(x)))
 		return FATE_GONE;
-	if (!x->decided && decides(f->type)) {
+	if (!x->decided && kind_decides(f->type)) {
 		switch (f->type == 'E' ? relay_repair(x, body, size) : REPAIRED_NOT) {
 		case REPAIRED_HERE:
 			s->from = s->at;
@@ -320,7 +292,7 @@ static enum status scan_answer(struct exchange *x, struct answer_scan *s)
 	enum fate fate = FATE_PASS;
 	if (!is_plain_row(x, f.type)) {
 		bool ours = x->errand_count > 0;
-		if (f.size > left && (ours || wants_whole(f.type)))
+		if (f.size > left && (ours || kind_is_whole(f.type)))
 			return ST_AGAIN;
 		fate = ours ? note_errand(x, s, &f) : note_message(x, s, &f);
 		if (fate == FATE_GONE)

@@ -1,4 +1,4 @@
-/* What a text of any length may leave behind, told from its words. */
+/* test_long_text.c - what a text of any length may leave behind, told from its words. */
 /* SPDX-License-Identifier: MIT */
 #include "sql/long_text.h"
 

@@ -48,6 +48,17 @@ static void what_is_thrown_out_counts_for_all(void **state)
 	writes_free(w);
 }
 
+static void what_nobody_noted_counts_for_all(void **state)
+{
+	(void)state;
+	struct writes *w = writes_new(8);
+	writes_note(w, KEY(1), 10);
+	writes_note_all(w, 5);
+	assert_near(writes_last(w, KEY(1)), 10);
+	assert_near(writes_last(w, KEY(2)), 5);
+	writes_free(w);
+}
+
 static void never_tells_an_earlier_moment_than_the_true_one(void **state)
 {
 	(void)state;
@@ -197,6 +208,7 @@ int main(void)
 	        cmocka_unit_test(knows_of_no_write_at_first),
 	        cmocka_unit_test(tells_each_key_its_last_write),
 	        cmocka_unit_test(what_is_thrown_out_counts_for_all),
+	        cmocka_unit_test(what_nobody_noted_counts_for_all),
 	        cmocka_unit_test(never_tells_an_earlier_moment_than_the_true_one),
 	        cmocka_unit_test(a_table_is_known_with_or_without_its_schema),
 	        cmocka_unit_test(a_write_that_hides_its_tables_counts_for_all),

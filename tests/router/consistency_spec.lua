@@ -219,6 +219,24 @@ describe("consistency:", function()
     settle(reader, "key", "tenant=c")
   end)
 
+  it("another script forgets no write", function()
+    local text = router.script(pg, { policy = POLICY, extra = "health = { interval = 60 }" })
+    local reloaded = router.start { pg = pg, text = text, admin = true }
+    local writer, reader = client(nil, reloaded.port), client(nil, reloaded.port)
+    settle(reader, "cluster")
+    pause_all()
+    writer:value "update fresh_a set n = n + 1"
+    assert.equal(200, (select(2, reloaded:reload(text))))
+    assert.is_true(on_primary(reader, "cluster"))
+    assert.is_true(on_primary(writer, "own"))
+    assert.is_false(on_primary(reader, "own"))
+    resume()
+    settle(reader, "cluster")
+    for _, c in ipairs { writer, reader } do c:quit() end
+    open = {}
+    reloaded:stop()
+  end)
+
   it("strong is the primary, always", function()
     local c = client()
     for _ = 1, 5 do assert.is_true(on_primary(c, "strong")) end

@@ -192,7 +192,9 @@ describe("a paused cluster", function()
     moongate = router.start { pg = pg, admin = true }
     client, other = wire.open(moongate.port), wire.open(moongate.port)
     local function order(path) return moongate:ask(path, { method = "POST" }) end
-    local function metric(name) return select(2, moongate:http "/metrics"):match("\nmoongate_" .. name .. " (%d+)\n") end
+    local function metric(name)
+      return select(2, moongate:http "/metrics"):match("\nmoongate_" .. name .. " (%d+)\n")
+    end
     client:query "begin"
     client:query "insert into paused (note) values ('http')"
     assert.equal(404, select(2, order "/pause?cluster=nobody"))
