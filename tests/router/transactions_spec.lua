@@ -150,7 +150,7 @@ describe("a transaction", function()
   end)
 
   it("that gets no server in time is refused, and its client stays", function()
-    start "size = 1, acquire_timeout = 0.3"
+    start "size = 1, acquire_timeout = 1"
     local holder, other = open(), open()
     holder:query("begin")
     holder:value("select pg_backend_pid()")
