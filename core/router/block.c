@@ -8,7 +8,6 @@
 #include "wire/frame.h"
 #include "wire/message.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define ACCESS (EFFECT_READ_ONLY | EFFECT_READ_WRITE)
@@ -46,7 +45,8 @@ void block_cut_off(struct client *c, const char *sqlstate)
 	if (!sqlstate)
 		return;
 	c->block.state = BLOCK_LOST;
-	snprintf(c->block.lost, sizeof c->block.lost, "%s", sqlstate);
+	if (buffer_append(&c->block.begin, sqlstate, strlen(sqlstate) + 1) != ST_OK)
+		buffer_free(&c->block.begin);
 }
 
 void block_hand_over(struct client *c, struct buffer *begin)
@@ -248,13 +248,15 @@ static enum status refuse(struct client *c, const struct batch *b)
 /* The first that the client hears of it; a COMMIT that comes to that has ended the block. */
 static enum status tell(struct client *c, const struct batch *b)
 {
+	const char *sqlstate =
+	        buffer_size(&c->block.begin) ? (const char *)buffer_data(&c->block.begin) : "08006";
 	enum status status = message_error(
-	        &c->out, "ERROR", c->block.lost,
+	        &c->out, "ERROR", sqlstate,
 	        "the server connection was lost; the transaction is rolled back", NULL);
 	if (ends_block(b) && answerable(b))
 		leave(c);
 	else
-		c->block.state = BLOCK_FAILED;
+		block_fail(c);
 	return status == ST_OK ? end_refused(c, b) : status;
 }
 

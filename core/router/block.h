@@ -1,11 +1,14 @@
 /* block.h - transaction blocks as far as the router itself answers for them.
  *
- *   NONE    whatever block there is, a server has it
- *   LAZY    BEGIN was answered, and SET TRANSACTION perhaps; nothing has been sent yet. The first
- * *           real statement chooses the server, knowing the block's access mode and isolation
- * level FAILED  no server could be had for it, or it was lost: everything is refused until its end,
- * as PostgreSQL does LOST    as FAILED, but the client has not been told yet: its next statement
- * gets the error */
+ * NONE: whatever block there is, a server has it.
+ *
+ * LAZY: BEGIN was answered, and SET TRANSACTION perhaps; nothing has been sent yet. The first real
+ * statement chooses the server, knowing the block's access mode and isolation level.
+ *
+ * FAILED: no server could be had for it, or it was lost: everything is refused until its end, as
+ * PostgreSQL does.
+ *
+ * LOST: as FAILED, but the client has not been told yet: its next statement gets the error. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_ROUTER_BLOCK_H
 #define MOONGATE_ROUTER_BLOCK_H
@@ -20,9 +23,9 @@ enum block_state { BLOCK_NONE, BLOCK_LAZY, BLOCK_FAILED, BLOCK_LOST };
 
 struct block {
 	enum block_state state;
-	char lost[6];        /* the SQLSTATE that is to be told in LOST */
 	unsigned effects;    /* EFFECT_READ_ONLY and the like, of what began it */
-	struct buffer begin; /* the SQL to send: BEGIN ...; SET TRANSACTION ... */
+	struct buffer begin; /* the SQL to send: BEGIN ...; SET TRANSACTION ... In LOST, the
+	                        SQLSTATE that is to be told; empty: 08006 */
 };
 
 enum answered {
