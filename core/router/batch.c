@@ -190,6 +190,8 @@ static enum status use(const struct scan *s, const char *name)
 	if (*name) {
 		s->batch->names = true;
 		statement = names_find(s->reader->names, name);
+		s->batch->named = name;
+		s->batch->named_as = statement;
 	} else if (s->batch->unnamed) {
 		return ST_OK;
 	} else {
@@ -243,7 +245,7 @@ static enum status scan_extended(const struct scan *s, char type, const uint8_t 
 {
 	struct batch *b = s->batch;
 	b->extended = true;
-	b->works |= strchr("PBDE", type) != NULL;
+	b->works |= type == 'P' || type == 'B' || type == 'D' || type == 'E';
 	switch (type) {
 	case 'P':
 		if (whole)
@@ -337,7 +339,7 @@ static enum status scan_all(const struct batch_reader *reader, const uint8_t *by
 			b->end = b->size ? BATCH_NO_ANSWER : BATCH_TERMINATE;
 			return ST_OK;
 		}
-		if (status == ST_OK && b->size && strchr("QF", f.type)) {
+		if (status == ST_OK && b->size && (f.type == 'Q' || f.type == 'F')) {
 			b->end = BATCH_NO_ANSWER; /* the server may pass it over: see may_go() */
 			return ST_OK;
 		}

@@ -31,6 +31,8 @@ struct batch {
 	unsigned statements;       /* how many it brings or binds; several in one string are many */
 	const struct facts *facts; /* of the one that decides: the first write, else the first */
 	struct statement *statement; /* where a client's name led to it; else it is at `sql` */
+	const char *named;           /* the last name that it uses, in its bytes, */
+	struct statement *named_as;  /* and what that meant ahead of it */
 	const char *sql;             /* NULL where it is beyond BATCH_TEXT, or there is none */
 	size_t sql_size;
 	bool writes;         /* it may change data */

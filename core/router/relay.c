@@ -81,18 +81,20 @@ static uint8_t flags_of(const struct exchange *x, const struct batch *b)
 enum status relay_send_batch(struct exchange *x, const struct batch *b, const uint8_t *bytes)
 {
 	struct client *c = x->client;
-	struct buffer out = {0};
+	struct buffer *out = &c->worker->rewritten; /* its memory is kept */
 	bool rewritten = false;
 	enum status status = ST_OK;
+	out->head = out->tail = 0;
 	if (!b->extended)
 		rewrite_drop_unnamed(x);
 	else if (!(c->pins & RELAY_PIN_SESSION) && !x->failed_open)
-		status = rewrite_batch(x, b, bytes, &out, &rewritten);
+		status = rewrite_batch(x, b, bytes, out, &rewritten);
 	if (status == ST_OK && rewritten)
-		relay_to_server(x, buffer_data(&out), buffer_size(&out));
+		relay_to_server(x, buffer_data(out), buffer_size(out));
 	else if (status == ST_OK)
 		relay_to_server(x, bytes, b->size);
-	buffer_free(&out);
+	if (out->room > WORKER_BUFFER)
+		buffer_free(out);
 	return status;
 }
 

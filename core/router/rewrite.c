@@ -62,14 +62,12 @@ static enum status note(struct rewriter *r, struct edit edit)
 
 static enum status evict(struct rewriter *r, struct prepared *p)
 {
-	char name[SESSION_NAME];
 	const struct edit edit = {.action = EDIT_SWALLOW,
 	                          .change = CHANGE_EVICTS,
 	                          .number = p->number,
 	                          .statement = statement_ref(p->statement)};
-	memcpy(name, p->name, sizeof name);
+	enum status status = message_close_statement(r->out, p->name);
 	session_remove(r->session, p);
-	enum status status = message_close_statement(r->out, name);
 	enum status noted = note(r, edit);
 	return status == ST_OK ? noted : status;
 }
@@ -84,8 +82,7 @@ static enum status make_place(struct rewriter *r)
 }
 
 /* Prepares the statement on the server; `edit` says whose ParseComplete that is. */
-static enum status prepare(struct rewriter *r, struct statement *statement, struct edit edit,
-                           char name[SESSION_NAME])
+static enum status prepare(struct rewriter *r, struct statement *statement, struct edit edit)
 {
 	enum status status = make_place(r);
 	struct prepared *p = NULL;
@@ -95,18 +92,17 @@ static enum status prepare(struct rewriter *r, struct statement *statement, stru
 		free(edit.name);
 		return ST_ENOMEM;
 	}
-	memcpy(name, p->name, SESSION_NAME);
 	edit.change = CHANGE_PREPARES;
 	edit.number = p->number;
 	edit.statement = statement_ref(statement);
-	status = message_parse(r->out, name, statement->body, statement->size);
+	status = message_parse(r->out, p->name, statement->body, statement->size);
 	enum status noted = note(r, edit);
 	return status == ST_OK ? noted : status;
 }
 
-/* The server's name of a statement that is used; it is prepared where it is missing. */
+/* A statement is used, `*found` as the server has it; it is prepared where it is missing. */
 static enum status use(struct rewriter *r, struct statement *statement, const char *client_name,
-                       char name[SESSION_NAME])
+                       const struct prepared **found)
 {
 	struct prepared *p = session_find(r->session, statement);
 	enum status status = ST_OK;
@@ -116,14 +112,13 @@ static enum status use(struct rewriter *r, struct statement *statement, const ch
 		p = NULL;
 	}
 	if (!p && status == ST_OK) {
-		status = prepare(r, statement, (struct edit){.action = EDIT_SWALLOW}, name);
+		status = prepare(r, statement, (struct edit){.action = EDIT_SWALLOW});
 		p = session_find(r->session, statement);
 	}
 	if (!p)
 		return status == ST_OK ? ST_ENOMEM : status;
-	if (strcmp(p->used_as, client_name) != 0)
-		snprintf(p->used_as, sizeof p->used_as, "%s", client_name);
-	memcpy(name, p->name, SESSION_NAME);
+	session_note_use(p, client_name);
+	*found = p;
 	return status;
 }
 
@@ -214,7 +209,6 @@ static enum status parse_known(struct rewriter *r, const struct message *m, cons
 {
 	struct prepared *p = session_find(r->session, statement);
 	struct edit edit = {.action = EDIT_CONFIRM, .name = strdup(name)};
-	char number[SESSION_NAME];
 	enum status status = replace(r, m);
 	if (status != ST_OK || !edit.name) {
 		free(edit.name);
@@ -233,7 +227,7 @@ static enum status parse_known(struct rewriter *r, const struct message *m, cons
 	if (p)
 		status = evict(r, p);
 	if (status == ST_OK)
-		return prepare(r, statement, edit, number);
+		return prepare(r, statement, edit);
 	free(edit.name);
 	return status;
 }
@@ -294,14 +288,18 @@ static enum status rename_to(struct rewriter *r, const struct message *m, const 
                              const char *to)
 {
 	const uint8_t *after = batch_skip_string(name, m->end);
-	size_t before = (size_t)(name - m->body);
-	size_t length = m->frame.size - 1 - (size_t)(after - name) + strlen(to) + 1;
-	enum status status = message_begin(r->out, m->frame.type, length - 4);
-	if (status == ST_OK)
-		status = buffer_append(r->out, m->body, before);
-	if (status == ST_OK)
-		status = buffer_append(r->out, to, strlen(to) + 1);
-	return status == ST_OK ? buffer_append(r->out, after, (size_t)(m->end - after)) : status;
+	size_t before = (size_t)(name - m->body), rest = (size_t)(m->end - after);
+	size_t length = strlen(to) + 1, body = m->frame.size - WIRE_HEADER;
+	uint8_t *at = buffer_reserve(r->out, WIRE_HEADER + before + length + rest);
+	if (!at)
+		return ST_ENOMEM;
+	wire_put_header(at, m->frame.type, body - (size_t)(after - name) + length);
+	at += WIRE_HEADER;
+	memcpy(at, m->body, before);
+	memcpy(at + before, to, length);
+	memcpy(at + before + length, after, rest);
+	buffer_commit(r->out, WIRE_HEADER + before + length + rest);
+	return ST_OK;
 }
 
 /* The client has no such statement, but the server may have, of another client's. */
@@ -313,23 +311,32 @@ static enum status miss(struct rewriter *r, const struct message *m, const uint8
 	return status == ST_OK ? noted : status;
 }
 
+/* What the client's name, as it stands in the batch, means. */
+static struct statement *named(const struct rewriter *r, const char *name)
+{
+	const struct batch *b = r->batch;
+	if (name == b->named && !b->changes_names)
+		return b->named_as;
+	return names_find(r->client->names, name);
+}
+
 /* Bind and Describe: the statement's name is at `name`. */
 static enum status take_use(struct rewriter *r, const struct message *m, const uint8_t *name)
 {
-	char to[SESSION_NAME];
+	const struct prepared *p = NULL;
 	if (!name || !batch_skip_string(name, m->end))
 		return ST_OK; /* the server will complain */
 	if (!*name)
 		return use_unnamed(r, m);
-	struct statement *statement = names_find(r->client->names, (const char *)name);
+	struct statement *statement = named(r, (const char *)name);
 	if (!statement && !session_is_name((const char *)name))
 		return ST_OK; /* no name of ours: so the server has none, or by SQL's PREPARE */
 	enum status status = replace(r, m);
 	if (status == ST_OK && !statement)
 		return miss(r, m, name);
 	if (status == ST_OK)
-		status = use(r, statement, (const char *)name, to);
-	return status == ST_OK ? rename_to(r, m, name, to) : status;
+		status = use(r, statement, (const char *)name, &p);
+	return status == ST_OK ? rename_to(r, m, name, p->name) : status;
 }
 
 static enum status take_close(struct rewriter *r, const struct message *m)

@@ -45,9 +45,11 @@ void session_set_settings(struct session *s, struct settings *settings)
 
 struct prepared *session_find(struct session *s, struct statement *statement)
 {
-	struct prepared *p = NULL;
+	struct prepared *p = LIST_ENTRY(s->recent.next, struct prepared, link);
+	if (!list_empty(&s->recent) && p->statement == statement)
+		return p;
 	HASH_FIND_PTR(s->statements, &statement, p);
-	if (p && s->recent.next != &p->link) {
+	if (p) {
 		list_remove(&p->link);
 		list_push_front(&s->recent, &p->link);
 	}
@@ -112,6 +114,12 @@ void session_forget_statements(struct session *s)
 bool session_is_name(const char *name)
 {
 	return strncmp(name, PREFIX, strlen(PREFIX)) == 0;
+}
+
+void session_note_use(struct prepared *p, const char *client_name)
+{
+	if (strncmp(p->used_as, client_name, sizeof p->used_as - 1) != 0)
+		snprintf(p->used_as, sizeof p->used_as, "%s", client_name);
 }
 
 const char *session_client_name(const struct session *s, unsigned number)

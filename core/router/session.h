@@ -48,6 +48,9 @@ void session_set_settings(struct session *s, struct settings *settings);
 /* The statement as it is prepared there, NULL: it is not. Marks it as used. */
 struct prepared *session_find(struct session *s, struct statement *statement);
 
+/* By this name of its client's. */
+void session_note_use(struct prepared *p, const char *client_name);
+
 /* It is about to be prepared there under a new number. NULL: out of memory. */
 struct prepared *session_add(struct session *s, struct statement *statement, uint64_t epoch);
 

@@ -181,6 +181,7 @@ void worker_free(struct worker *w)
 	script_free(w->script);
 	reload_stop(w);
 	buffer_free(&w->touched);
+	buffer_free(&w->rewritten);
 	classifier_free(w->classifier);
 	resolver_free(w->context.resolver);
 	free(w->bytes);

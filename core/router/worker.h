@@ -51,6 +51,7 @@ struct worker {
 	struct settings_table settings;
 	struct statement_table statements;
 	uint64_t catalog_epoch;     /* grows with every statement that changes a catalog */
+	struct buffer rewritten;    /* what was made of the batch that is being sent: see rewrite.h */
 	struct buffer touched;      /* for the batch that is being read: see batch.h */
 	struct batch_tables tables; /* likewise */
 	ev_timer ticker;

@@ -29,6 +29,17 @@ static inline uint16_t wire_u16(const uint8_t *at)
 	return (uint16_t)(at[0] << 8 | at[1]);
 }
 
+/* The header of a message whose body has `size` bytes. */
+static inline void wire_put_header(uint8_t *at, char type, size_t size)
+{
+	uint32_t length = (uint32_t)(size + 4);
+	at[0] = (uint8_t)type;
+	at[1] = (uint8_t)(length >> 24);
+	at[2] = (uint8_t)(length >> 16);
+	at[3] = (uint8_t)(length >> 8);
+	at[4] = (uint8_t)length;
+}
+
 /* Reads a header. ST_AGAIN: fewer than WIRE_HEADER bytes are there. ST_ECLIENT: no message can have
  * this length. The body may still be on its way. */
 static inline enum status wire_frame(const uint8_t *at, size_t there, struct frame *frame)

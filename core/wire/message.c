@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "wire/message.h"
 
+#include "wire/frame.h"
+
 #include <string.h>
 
 struct part {
@@ -25,8 +27,7 @@ static enum status append(struct buffer *b, char type, const struct part *parts,
 	uint8_t *at = buffer_reserve(b, 5 + body);
 	if (!at)
 		return ST_ENOMEM;
-	at[0] = (uint8_t)type;
-	put_u32(at + 1, (uint32_t)(4 + body));
+	wire_put_header(at, type, body);
 	at += 5;
 	for (size_t i = 0; i < count; i++) {
 		memcpy(at, parts[i].bytes, parts[i].size);
@@ -157,8 +158,8 @@ enum status message_text_row(struct buffer *b, const char *value)
 
 enum status message_begin(struct buffer *b, char type, size_t size)
 {
-	uint8_t head[5] = {(uint8_t)type};
-	put_u32(head + 1, (uint32_t)(4 + size));
+	uint8_t head[WIRE_HEADER];
+	wire_put_header(head, type, size);
 	return buffer_append(b, head, sizeof head);
 }
 
