@@ -156,6 +156,18 @@ static enum status add_statement(const struct scan *s, struct statement *stateme
 	return status;
 }
 
+/* What is parsed once more is known already, however long its text. */
+static enum status add_parsed(const struct scan *s, const uint8_t *body, size_t size,
+                              size_t sql_size)
+{
+	struct batch *b = s->batch;
+	b->parsed = body;
+	b->parsed_key = statement_key(s->reader->statements, body, size, s->reader->parse_key,
+	                              s->reader->standard_strings);
+	struct statement *known = statement_known(s->reader->statements, b->parsed_key);
+	return known ? add_statement(s, known) : add_text(s, (const char *)body, sql_size);
+}
+
 const uint8_t *batch_skip_string(const uint8_t *at, const uint8_t *end)
 {
 	const uint8_t *nul = at < end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
@@ -180,7 +192,7 @@ static enum status scan_parse(const struct scan *s, const uint8_t *body, const u
 		s->batch->names = s->batch->changes_names = true;
 	else
 		s->batch->unnamed = true;
-	return add_text(s, (const char *)sql, (size_t)(after - sql) - 1);
+	return add_parsed(s, sql, (size_t)(end - sql), (size_t)(after - sql) - 1);
 }
 
 /* A message uses this statement. Where the batch has prepared it, it has been looked at there. */

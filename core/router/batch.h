@@ -33,7 +33,9 @@ struct batch {
 	struct statement *statement; /* where a client's name led to it; else it is at `sql` */
 	const char *named;           /* the last name that it uses, in its bytes, */
 	struct statement *named_as;  /* and what that meant ahead of it */
-	const char *sql;             /* NULL where it is beyond BATCH_TEXT, or there is none */
+	const uint8_t *parsed;       /* the text of its last Parse, and its key */
+	struct statement_key parsed_key;
+	const char *sql; /* NULL where it is beyond BATCH_TEXT, or there is none */
 	size_t sql_size;
 	bool writes;         /* it may change data */
 	bool commits;        /* it holds COMMIT */
@@ -61,6 +63,8 @@ struct batch_tables {
 /* What a batch is read with. */
 struct batch_reader {
 	struct classifier *classifier;
+	const struct statement_table *statements;
+	uint64_t parse_key; /* of the client's settings */
 	bool standard_strings;
 	bool unreadable;             /* the client's encoding: no text can be judged */
 	struct prepared_name *names; /* the client's */

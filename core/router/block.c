@@ -138,8 +138,11 @@ static enum status run(struct client *c, const struct batch *b, enum deed deed, 
 static enum status name_statement(struct client *c, const uint8_t *body, const uint8_t *end)
 {
 	const uint8_t *text = batch_skip_string(body, end);
-	struct statement *s = statement_of(&c->worker->statements, text, (size_t)(end - text),
-	                                   c->settings->parse_key, c->standard_strings);
+	struct statement_table *table = &c->worker->statements;
+	size_t size = (size_t)(end - text);
+	struct statement_key key =
+	        statement_key(table, text, size, c->settings->parse_key, c->standard_strings);
+	struct statement *s = statement_of(table, key, text, size, c->standard_strings);
 	if (!s)
 		return ST_ENOMEM;
 	if (!*body) {

@@ -161,6 +161,8 @@ static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size,
 	struct batch b;
 	const char *wrong = NULL;
 	const struct batch_reader reader = {.classifier = c->worker->classifier,
+	                                    .statements = &c->worker->statements,
+	                                    .parse_key = c->settings->parse_key,
 	                                    .standard_strings = c->standard_strings,
 	                                    .unreadable = c->pins & RELAY_PIN_ENCODING,
 	                                    .names = c->names,

@@ -144,8 +144,12 @@ static enum status complain(struct rewriter *r, const char *name, const uint8_t 
 static struct statement *statement_for(const struct rewriter *r, const uint8_t *text, size_t size)
 {
 	const struct client *c = r->client;
-	return statement_of(&c->worker->statements, text, size, c->settings->parse_key,
-	                    c->standard_strings);
+	struct statement_table *table = &c->worker->statements;
+	struct statement_key key =
+	        text == r->batch->parsed ? r->batch->parsed_key
+	                                 : statement_key(table, text, size, c->settings->parse_key,
+	                                                 c->standard_strings);
+	return statement_of(table, key, text, size, c->standard_strings);
 }
 
 static enum status set_unnamed(struct rewriter *r, struct statement *statement)

@@ -7,22 +7,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void make_key(struct statement_table *table, const uint8_t *body, size_t size,
-                     uint64_t parse_key, uint64_t key[2])
+struct statement_key statement_key(const struct statement_table *table, const uint8_t *body,
+                                   size_t size, uint64_t parse_key, bool standard_strings)
 {
 	XXH128_hash_t hash =
 	        XXH3_128bits_withSecret(body, size, table->secret, sizeof table->secret);
-	key[0] = hash.low64 ^ parse_key;
-	key[1] = hash.high64;
+	return (struct statement_key){{hash.low64 ^ parse_key ^ !standard_strings, hash.high64}};
 }
 
-struct statement *statement_of(struct statement_table *table, const uint8_t *body, size_t size,
-                               uint64_t parse_key, bool standard_strings)
+struct statement *statement_known(const struct statement_table *table, struct statement_key key)
 {
-	uint64_t key[2];
 	struct statement *s = NULL;
-	make_key(table, body, size, parse_key, key);
-	HASH_FIND(hh, table->all, key, sizeof key, s);
+	HASH_FIND(hh, table->all, &key, sizeof key, s);
+	return s;
+}
+
+struct statement *statement_of(struct statement_table *table, struct statement_key key,
+                               const uint8_t *body, size_t size, bool standard_strings)
+{
+	struct statement *s = statement_known(table, key);
 	if (s)
 		return statement_ref(s);
 	s = calloc(1, sizeof *s + size);
@@ -32,7 +35,7 @@ struct statement *statement_of(struct statement_table *table, const uint8_t *bod
 	s->refs = 1;
 	s->standard_strings = standard_strings;
 	s->size = size;
-	memcpy(s->key, key, sizeof key);
+	s->key = key;
 	memcpy(s->body, body, size);
 	s->sql_size = strlen(s->body);
 	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): uthash */

@@ -14,11 +14,16 @@
 
 struct statement_table;
 
+/* Equal for equal texts and types that parse alike. */
+struct statement_key {
+	uint64_t parts[2];
+};
+
 struct statement {
 	UT_hash_handle hh;
 	struct statement_table *table;
 	unsigned refs;
-	uint64_t key[2];
+	struct statement_key key;
 	struct facts *facts; /* as of `epoch`; NULL: not asked for yet */
 	uint64_t epoch;
 	bool standard_strings;
@@ -33,10 +38,17 @@ struct statement_table {
 	uint8_t secret[192]; /* what the keys are made with */
 };
 
-/* The statement of a Parse message, whose body goes on with `body` behind the name; `parse_key` is
- * that of the client's settings. The caller's to give back. NULL: out of memory. */
-struct statement *statement_of(struct statement_table *table, const uint8_t *body, size_t size,
-                               uint64_t parse_key, bool standard_strings);
+/* Of a Parse message whose body goes on with `body` behind the name; `parse_key` is that of the
+ * client's settings. */
+struct statement_key statement_key(const struct statement_table *table, const uint8_t *body,
+                                   size_t size, uint64_t parse_key, bool standard_strings);
+
+/* NULL: nobody has it. Its caller does not own it. */
+struct statement *statement_known(const struct statement_table *table, struct statement_key key);
+
+/* The statement; made where nobody has it. The caller's to give back. NULL: out of memory. */
+struct statement *statement_of(struct statement_table *table, struct statement_key key,
+                               const uint8_t *body, size_t size, bool standard_strings);
 struct statement *statement_ref(struct statement *s);
 void statement_unref(struct statement *s); /* NULL is fine */
 
