@@ -57,10 +57,15 @@ enum status errand_apply_settings(struct exchange *x)
 	return apply(x, ERRAND_SETTINGS);
 }
 
+static bool has_reset(const struct exchange *x)
+{
+	bool may = buffer_size(&x->reset) || x->effects & EFFECT_RESET_ALL || x->reset_check;
+	return may && x->was_reset;
+}
+
 bool errand_must_restore(const struct exchange *x)
 {
-	bool resets = buffer_size(&x->reset) || x->effects & EFFECT_RESET_ALL;
-	bool done = x->discarded || (resets && x->was_reset);
+	bool done = x->discarded || has_reset(x);
 	return x->client->startup->size && done && !x->outstanding && !x->open &&
 	       !x->errand_count && x->status != 'E';
 }
@@ -89,6 +94,7 @@ enum status errand_renew(struct exchange *x)
 	x->effects = 0;
 	buffer_free(&x->touched);
 	buffer_free(&x->reset);
+	x->reset_check = x->reset_local = false;
 	session_set_settings(x->session, empty);
 	client_set_settings(c, settings_ref(c->startup));
 	enum status status = apply(x, ERRAND_RESTORE);
@@ -129,29 +135,74 @@ static enum status put_restore(struct buffer *sql, const char *name, const char 
 	return status == ST_OK ? put(sql, ",false)") : status;
 }
 
+/* Those of the startup settings that are not SET any more. */
+static enum status put_check(const struct exchange *x, struct buffer *sql)
+{
+	const char *name, *value;
+	bool first = true;
+	enum status status = put(sql, x->reset_local ? "SELECT pg_catalog.set_config(n,v,true)"
+	                                             : "SELECT pg_catalog.set_config(n,v,false)");
+	if (status == ST_OK)
+		status = put(sql, " FROM (VALUES ");
+	for (size_t at = 0;
+	     status == ST_OK && settings_next(x->client->startup, &at, &name, &value);) {
+		status = put(sql, first ? "(" : ",(");
+		first = false;
+		if (status == ST_OK)
+			status = settings_put_literal(sql, name);
+		if (status == ST_OK)
+			status = put(sql, ",");
+		if (status == ST_OK)
+			status = settings_put_literal(sql, value);
+		if (status == ST_OK)
+			status = put(sql, ")");
+	}
+	if (status != ST_OK)
+		return status;
+	return put(sql, ") AS startup(n,v) JOIN pg_catalog.pg_settings"
+	                " ON pg_catalog.lower(name)=n AND source<>'session'");
+}
+
+static enum status put_restores(const struct exchange *x, struct buffer *sql)
+{
+	const struct settings *startup = x->client->startup;
+	enum status status = ST_OK;
+	const char *name, *value;
+	if (x->effects & EFFECT_RESET_ALL) {
+		for (size_t at = 0; status == ST_OK && settings_next(startup, &at, &name, &value);)
+			status = put_restore(sql, name, value);
+		return status;
+	}
+	const char *end = (const char *)buffer_data(&x->reset) + buffer_size(&x->reset);
+	for (name = (const char *)buffer_data(&x->reset); status == ST_OK && name < end;
+	     name += strlen(name) + 1) {
+		value = settings_get(startup, name);
+		if (value)
+			status = put_restore(sql, name, value);
+	}
+	return status;
+}
+
+/* RESET ALL may have changed each that there is. */
+static enum status touch_set(struct exchange *x)
+{
+	enum status status = ST_OK;
+	const char *name, *value;
+	for (size_t at = 0;
+	     status == ST_OK && settings_next(x->client->settings, &at, &name, &value);)
+		status = buffer_append(&x->touched, name, strlen(name) + 1);
+	return status;
+}
+
 /* The client's startup settings were set by us, so that RESET has taken them to the server's own.
  */
 static enum status restore(struct exchange *x)
 {
-	const struct settings *startup = x->client->startup;
 	struct buffer sql = {0};
-	enum status status = ST_OK;
-	const char *name, *value;
-	if (x->effects & EFFECT_RESET_ALL) {
-		const struct settings *now = x->client->settings;
-		for (size_t at = 0; status == ST_OK && settings_next(startup, &at, &name, &value);)
-			status = put_restore(&sql, name, value);
-		for (size_t at = 0; status == ST_OK && settings_next(now, &at, &name, &value);)
-			status = buffer_append(&x->touched, name, strlen(name) + 1);
-	} else {
-		const char *end = (const char *)buffer_data(&x->reset) + buffer_size(&x->reset);
-		for (name = (const char *)buffer_data(&x->reset); status == ST_OK && name < end;
-		     name += strlen(name) + 1) {
-			value = settings_get(startup, name);
-			if (value)
-				status = put_restore(&sql, name, value);
-		}
-	}
+	bool check = x->reset_check && x->client->startup->size;
+	enum status status = x->effects & EFFECT_RESET_ALL ? touch_set(x) : ST_OK;
+	if (status == ST_OK)
+		status = check ? put_check(x, &sql) : put_restores(x, &sql);
 	if (status == ST_OK && buffer_size(&sql)) {
 		x->asking = true;
 		status = errand_run(x, ERRAND_RESTORE, &sql);
@@ -165,10 +216,10 @@ enum status errand_after_batch(struct exchange *x)
 	enum status status = ST_OK;
 	if (x->status == 'E')
 		return ST_OK;
-	if (x->was_reset && (buffer_size(&x->reset) || x->effects & EFFECT_RESET_ALL))
+	if (has_reset(x) && !(x->reset_local && x->status == 'I'))
 		status = restore(x);
 	buffer_free(&x->reset);
-	x->was_reset = false;
+	x->was_reset = x->reset_check = x->reset_local = false;
 	if (!x->errand_count && !say_ready(x))
 		return ST_CLOSED;
 	if (status == ST_OK && x->status == 'I' && errand_is_due(x))

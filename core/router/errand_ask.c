@@ -75,7 +75,8 @@ static bool settings_are_unknown(const struct client *c)
 
 bool errand_is_due(const struct exchange *x)
 {
-	return x->effects || buffer_size(&x->touched) || settings_are_unknown(x->client);
+	bool resets = x->reset_check && x->was_reset;
+	return resets || x->effects || buffer_size(&x->touched) || settings_are_unknown(x->client);
 }
 
 static bool pins_may_differ(const struct exchange *x)

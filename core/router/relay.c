@@ -98,6 +98,16 @@ enum status relay_send_batch(struct exchange *x, const struct batch *b, const ui
 	return status;
 }
 
+/* Several statements in one string may SET again what they RESET. */
+static void note_resets(struct exchange *x, const struct batch *b)
+{
+	bool session = b->effects & EFFECTS_RESET && b->statements > 1;
+	if (!session && !(b->effects & EFFECT_RESET_LOCAL))
+		return;
+	x->reset_local = !session && (x->reset_local || !x->reset_check);
+	x->reset_check = true;
+}
+
 /* What the session will have to be asked about. */
 static enum status note_effects(struct exchange *x, const struct batch *b)
 {
@@ -108,6 +118,7 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 	c->dirty |= b->pins || b->names || b->effects & EFFECTS_SOIL || buffer_size(touched);
 	if (b->effects & EFFECT_DDL)
 		c->worker->catalog_epoch++;
+	note_resets(x, b);
 	if (b->effects & EFFECT_RESET && b->statements == 1)
 		status = buffer_append(&x->reset, buffer_data(touched), buffer_size(touched));
 	if (c->pins & RELAY_PIN_SESSION) {

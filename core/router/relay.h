@@ -114,6 +114,8 @@ struct exchange {
 	uint32_t touching;     /* 1 + the last batch that added to them, */
 	size_t touched_before; /* and how much was there before it */
 	struct buffer reset;   /* those that were RESET, likewise */
+	bool reset_check;      /* some may have been: only the server knows which, */
+	bool reset_local;      /* in this transaction alone */
 
 	/* The client's batches under way. They are counted: batch `answered` is the first of them.
 	 */

@@ -37,7 +37,7 @@ static enum status note_setting(struct exchange *x, const char *name, const char
 /* RESET has told of the server's own value; the client will have the one that it started with. */
 static bool goes_back(const struct exchange *x, const char *name)
 {
-	if (!buffer_size(&x->reset) && !(x->effects & EFFECT_RESET_ALL))
+	if (x->reset_check || (!buffer_size(&x->reset) && !(x->effects & EFFECT_RESET_ALL)))
 		return false;
 	return settings_get(x->client->startup, name) != NULL;
 }

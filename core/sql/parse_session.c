@@ -146,8 +146,8 @@ static void set_one(struct walk *w, const VariableSetStmt *set)
 		return;
 	}
 	walk_setting(w, set->name, set->is_local);
-	if (!set->is_local && (set->kind == VAR_RESET || set->kind == VAR_SET_DEFAULT))
-		w->draft->effects |= EFFECT_RESET;
+	if (set->kind == VAR_RESET || set->kind == VAR_SET_DEFAULT)
+		w->draft->effects |= set->is_local ? EFFECT_RESET_LOCAL : EFFECT_RESET;
 }
 
 void walk_set(struct walk *w, const VariableSetStmt *set)
