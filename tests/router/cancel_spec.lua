@@ -81,6 +81,17 @@ describe("cancelling", function()
     return key:sub(1, -2) .. string.char(key:byte(-1) ~ 1)
   end
 
+  it("reaches a server that is spoken to through TLS", function()
+    local text = router.script(pg):gsub("postgres://127.0.0.1:%d+", "%0?sslmode=require")
+    moongate = router.start { pg = pg, text = text }
+    local client = open()
+    assert.equal("t", client:value "select ssl from pg_stat_ssl where pid = pg_backend_pid()")
+    send_sleep(client, "encrypted", 60)
+    cancel(client.pid, client.key)
+    assert.equal("57014", client:result().error.C)
+    assert.equal("1", client:value "select 1")
+  end)
+
   it("needs the right key", function()
     start(5)
     local client = open()
