@@ -58,6 +58,8 @@ void relay_attach(struct exchange *x)
 {
 	struct client *c = x->client;
 	enum status status = ST_ENOMEM;
+	if (!x->server->session)
+		welcome_compare(c, x->server);
 	server_hold(x->server, relay_on_server_event, x);
 	x->session = session_of(x->server, &c->worker->settings);
 	if (x->session) {

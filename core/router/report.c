@@ -42,6 +42,20 @@ static bool goes_back(const struct exchange *x, const char *name)
 	return settings_get(x->client->startup, name) != NULL;
 }
 
+/* The text of a statement tells that it may change. */
+static bool is_own(const struct exchange *x, const char *name)
+{
+	const char *each = (const char *)buffer_data(&x->touched);
+	const char *end = each + buffer_size(&x->touched);
+	if (x->client->pins & RELAY_PIN_SESSION || x->reset_check || x->client->unread ||
+	    x->effects & (EFFECT_RESET | EFFECT_RESET_ALL))
+		return true;
+	for (; each < end; each += strlen(each) + 1)
+		if (strcmp(each, name) == 0)
+			return true;
+	return is_of_server(name);
+}
+
 enum status report_parameter(struct exchange *x, const uint8_t *body, size_t size,
                              const uint8_t **instead, size_t *instead_size)
 {
@@ -52,9 +66,12 @@ enum status report_parameter(struct exchange *x, const uint8_t *body, size_t siz
 		return ST_OK;
 	for (size_t i = 0; i < length; i++)
 		name[i] = (char)tolower(body[i]);
+	bool own = is_own(x, name);
 	enum status status = note_setting(x, name, (const char *)value);
 	if (status == ST_OK && goes_back(x, name))
 		welcome_parameter(x->client, name, instead, instead_size);
+	else if (!own)
+		welcome_free_all(x->client->worker); /* a reload has changed it, or a function */
 	return status;
 }
 

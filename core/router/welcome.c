@@ -7,6 +7,7 @@
 #include "wire/frame.h"
 #include "wire/message.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +180,35 @@ enum status welcome_read_start(const struct server *server, struct buffer *param
 			status = put_parameter(parameters, reported[i], value);
 	}
 	return status;
+}
+
+/* Of what the client has not asked for itself. */
+static bool agrees(const struct client *c, const struct server *server, const char *name,
+                   const char *value)
+{
+	char lower[64];
+	size_t i = 0;
+	for (; name[i] && i < sizeof lower - 1; i++)
+		lower[i] = (char)tolower((unsigned char)name[i]);
+	lower[i] = '\0';
+	const char *now = PQparameterStatus(server->conn, name);
+	return !now || strcmp(name, "in_hot_standby") == 0 || settings_get(c->startup, lower) ||
+	       strcmp(now, value) == 0;
+}
+
+void welcome_compare(struct client *c, const struct server *server)
+{
+	const struct welcome *known = find(c);
+	const uint8_t *at = known ? buffer_data(&known->parameters) : NULL;
+	const uint8_t *end = known ? at + buffer_size(&known->parameters) : NULL;
+	struct frame f;
+	for (; at < end && wire_frame(at, (size_t)(end - at), &f) == ST_OK; at += f.size) {
+		const char *name = (const char *)at + WIRE_HEADER;
+		if (agrees(c, server, name, name + strlen(name) + 1))
+			continue;
+		welcome_free_all(c->worker);
+		return;
+	}
 }
 
 /* Takes `parameters` over. */

@@ -27,7 +27,12 @@ enum status welcome_read_start(const struct server *server, struct buffer *param
 /* Looks again for a server to ask: see relay_seek_again(). */
 void welcome_again(struct exchange *x);
 
+/* What clients are greeted with is asked for anew: also where settings have changed on the server. */
 void welcome_free_all(struct worker *w);
+
+/* `server` was just opened: what it says of its settings is what clients like this one are greeted
+ * with, or that is forgotten (ALTER ROLE, ALTER SYSTEM, a new version). */
+void welcome_compare(struct client *c, const struct server *server);
 
 /* The ParameterStatus message for `name` that clients like this one are greeted with: false where
  * it is not known any more. */

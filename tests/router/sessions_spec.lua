@@ -218,6 +218,28 @@ describe("a session", function()
     assert.equal("\xc3\xa9", open():value("select chr(233)"))
   end)
 
+  it("is told of parameters as they are now, not as they were once", function()
+    pg.primary:psql [[
+      do $$ begin create role session_zone login; exception when duplicate_object then null; end $$;
+      alter role session_zone set timezone = 'Asia/Tokyo';
+    ]]
+    pg:wait_for_replay()
+    local who = { user = "session_zone", database = "postgres" }
+    local one = open(who)
+    assert.equal("Asia/Tokyo", one.parameters.TimeZone)
+    one:query("insert into no_such_table values (1)")
+    pg.primary:psql "alter role session_zone set timezone = 'Asia/Kolkata'"
+    pg:wait_for_replay()
+    for _, node in ipairs(pg:nodes()) do
+      node:psql "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'session_zone'"
+    end
+    wait.until_true("new servers", function()
+      return one:query("select current_setting('TimeZone')").rows[1][1] == "Asia/Kolkata"
+        and one:query("select current_setting('TimeZone'), pg_backend_pid()").rows[1][1] == "Asia/Kolkata"
+    end)
+    assert.equal("Asia/Kolkata", open(who).parameters.TimeZone)
+  end)
+
   it("gets the notices of its statements", function()
     local result = open():query("do $$ begin raise notice 'look here'; end $$")
     assert.equal("look here", result.notices[1].M)
