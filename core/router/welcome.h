@@ -27,7 +27,8 @@ enum status welcome_read_start(const struct server *server, struct buffer *param
 /* Looks again for a server to ask: see relay_seek_again(). */
 void welcome_again(struct exchange *x);
 
-/* What clients are greeted with is asked for anew: also where settings have changed on the server. */
+/* What clients are greeted with is asked for anew: also where settings have changed on the server.
+ */
 void welcome_free_all(struct worker *w);
 
 /* `server` was just opened: what it says of its settings is what clients like this one are greeted

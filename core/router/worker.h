@@ -50,9 +50,9 @@ struct worker {
 	struct list washing;      /* servers that are being cleaned */
 	struct settings_table settings;
 	struct statement_table statements;
-	uint64_t catalog_epoch;     /* grows with every statement that changes a catalog */
-	struct buffer rewritten;    /* what was made of the batch that is being sent: see rewrite.h */
-	struct buffer touched;      /* for the batch that is being read: see batch.h */
+	uint64_t catalog_epoch;  /* grows with every statement that changes a catalog */
+	struct buffer rewritten; /* what was made of the batch that is being sent: see rewrite.h */
+	struct buffer touched;   /* for the batch that is being read: see batch.h */
 	struct batch_tables tables; /* likewise */
 	ev_timer ticker;
 	double pins_counted;  /* when the log told of pins and counters last */

@@ -104,7 +104,7 @@ enum sql_effect {
 	/* It runs code that the text does not show: DO, CALL, EXECUTE, functions that are not
 	 * PostgreSQL's own, a text that is not understood. That may pin, and change settings. */
 	EFFECT_MAY_PIN = 1u << 25,
-	EFFECT_SEQUENCE = 1u << 26, /* currval(), lastval(): what nextval() said last, there */
+	EFFECT_SEQUENCE = 1u << 26,    /* currval(), lastval(): what nextval() said last, there */
 	EFFECT_RESET_LOCAL = 1u << 27, /* SET LOCAL x TO DEFAULT */
 };
 #define EFFECTS_OF_HIDDEN_CODE (EFFECT_MAY_PIN | EFFECT_UNPINS)
