@@ -37,6 +37,15 @@ static void on_acquired(struct pool_waiter *waiter, struct server *server, enum 
 	try_next(d);
 }
 
+static struct demand demand_of(const struct dispatch *d, double now)
+{
+	return (struct demand){.now = now,
+	                       .last_write = d->last_write,
+	                       .need = &d->need,
+	                       .excluded = d->excluded,
+	                       .patient = now < d->patient_until};
+}
+
 static void on_notice(struct pool_waiter *waiter)
 {
 	struct dispatch *d = LIST_ENTRY(waiter, struct dispatch, waiter);
@@ -119,21 +128,23 @@ static void park(struct dispatch *d)
 		cluster_want(d->cluster, wanted(d, now));
 }
 
-static struct endpoint *pick(struct dispatch *d, double now)
+/* There is nothing that would do. */
+static void wait_or_refuse(struct dispatch *d, const struct demand *demand)
 {
-	const struct demand demand = {.now = now,
-	                              .last_write = d->last_write,
-	                              .need = &d->need,
-	                              .excluded = d->excluded,
-	                              .patient = now < d->patient_until};
-	return d->route ? route_pick(d->route, &demand) : d->endpoint;
+	bool wants_primary = !demand->patient && route_needs_primary(d->route, demand);
+	const char *refusal = wants_primary ? cluster_refusal(d->cluster) : NULL;
+	if (refusal)
+		finish(d, NULL, ST_ESERVER, "57P03", refusal);
+	else
+		park(d);
 }
 
 static void try_next(struct dispatch *d)
 {
-	struct endpoint *endpoint = pick(d, clock_now());
+	const struct demand demand = demand_of(d, clock_now());
+	struct endpoint *endpoint = d->route ? route_pick(d->route, &demand) : d->endpoint;
 	if (!endpoint) {
-		park(d);
+		wait_or_refuse(d, &demand);
 		return;
 	}
 	d->endpoint = endpoint;

@@ -98,7 +98,8 @@ static void refill(struct pool *pool, double now)
 	if (now < pool->refill_at)
 		return;
 	while (lacks(pool) && pool_has_room(pool) && list_empty(&pool_cluster(pool)->blocked) &&
-	       health_usable(&pool->endpoint->health) && pool_open(pool))
+	       health_usable(&pool->endpoint->health) && !pool->endpoint->drained &&
+	       pool_open(pool))
 		;
 	if (lacks(pool))
 		pool->refill_at = now + REFILL_RETRY;

@@ -101,7 +101,7 @@ static bool run_here(struct exchange *x)
 void relay_lost(struct exchange *x)
 {
 	struct client *c = x->client;
-	endpoint_suspect(x->server->endpoint);
+	endpoint_lost(x->server->endpoint);
 	if (!x->decided && x->replay == REPLAY_ANYWHERE && c->home) {
 		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
 	} else if (cutoff_may_stay(x)) {
@@ -176,7 +176,8 @@ enum repaired relay_repair(struct exchange *x, const uint8_t *body, size_t size)
 		run_elsewhere(x, c->home->cluster->default_write, false);
 		return REPAIRED_ELSEWHERE;
 	case REPAIR_ELSEWHERE:
-		endpoint_suspect(x->server->endpoint);
+		if (strncmp(message_error_field(body, size, 'C'), "57P0", 4) == 0)
+			endpoint_lost(x->server->endpoint);
 		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
 		return REPAIRED_ELSEWHERE;
 	}

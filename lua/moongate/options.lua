@@ -275,8 +275,16 @@ local cluster = options_of({
     timeout = some_seconds,
     fall = integer(1, 1000),
     rise = integer(1, 1000),
+    slow_start = seconds,
   },
   backoff = backoff,
+  breaker = options_of {
+    failures = integer(0, 1000000),
+    window = some_seconds,
+    ratio = number(0, 1, "a number from 0 to 1"),
+    pause = some_seconds,
+    trials = integer(1, 1000),
+  },
   null = choice { "nil" },
   policy = factory,
 }, { "primary" })
@@ -301,6 +309,7 @@ function M.cluster(options)
     databases = checked.databases,
     health = checked.health,
     backoff = checked.backoff,
+    breaker = checked.breaker,
     null = checked.null,
     policy = checked.policy,
   }
