@@ -121,6 +121,7 @@ struct cluster {
 	struct route *routes;  /* all that were made, for freeing */
 	struct route *default_read;  /* replicas by weight, read-your-writes, else the primary */
 	struct route *default_write; /* the primary */
+	bool introduced;      /* a client has said who it is, so that probes know what to say */
 	char *probe_user;     /* what the last client connected as: for probes of endpoints */
 	char *probe_database; /* whose URL names none; NULL: not known yet */
 	struct list parked;   /* dispatches waiting for an endpoint, in arrival order */
@@ -209,8 +210,13 @@ bool cluster_position(const struct cluster *cluster, double moment, struct posit
 /* A read waits for replicas that are fresh as of `moment`: probes hurry until there are some. */
 void cluster_want(struct cluster *cluster, double moment);
 
-/* It answered, but let no probe in: alive, its role and position are not known anew. */
-void endpoint_refused(struct endpoint *endpoint, const char *reason);
+/* It answered, but let no probe in: alive, its role and position are not known anew. `as_nobody`:
+ * the probe had nobody's name to give, which will change: its role is awaited still. */
+void endpoint_refused(struct endpoint *endpoint, const char *reason, bool as_nobody);
+
+/* A client who calls itself so begins to wait for an endpoint; either may be NULL. The primary is
+ * searched for; probes that were refused for want of a name try this one. */
+void cluster_awaited(struct cluster *cluster, const char *user, const char *database);
 
 /* It let this user into this database: probes of a URL that names none go the same way. */
 void endpoint_admitted(struct endpoint *endpoint, const char *user, const char *database);

@@ -119,6 +119,7 @@ static void park(struct dispatch *d)
 {
 	double now = clock_now();
 	struct list *after = d->cluster->parked.prev;
+	bool first = list_empty(&d->cluster->parked);
 	arm(d, now);
 	while (after != &d->cluster->parked &&
 	       LIST_ENTRY(after, struct dispatch, parked)->waiter.since > d->waiter.since)
@@ -126,6 +127,8 @@ static void park(struct dispatch *d)
 	list_push_front(after, &d->parked);
 	if (d->patient_until != 0)
 		cluster_want(d->cluster, wanted(d, now));
+	if (first)
+		cluster_awaited(d->cluster, d->user, d->database);
 }
 
 /* There is nothing that would do. */

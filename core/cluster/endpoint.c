@@ -166,12 +166,14 @@ void endpoint_answered(struct endpoint *e, const struct answer *a)
 	endpoint_report(e, true, NULL);
 }
 
-void endpoint_refused(struct endpoint *e, const char *reason)
+void endpoint_refused(struct endpoint *e, const char *reason, bool as_nobody)
 {
 	bool news = strcmp(e->last_error, reason) != 0;
-	e->awaited = false;
+	e->awaited = e->awaited && as_nobody;
 	e->refuses = true;
 	endpoint_report(e, true, NULL);
+	if (as_nobody && e->cluster->introduced)
+		endpoint_check(e);
 	if (!news)
 		return;
 	snprintf(e->last_error, sizeof e->last_error, "%s", reason);
@@ -192,14 +194,28 @@ static bool replace(char **kept, const char *text)
 	return true;
 }
 
-void endpoint_admitted(struct endpoint *e, const char *user, const char *database)
+static void introduce(struct cluster *c, const char *user, const char *database)
 {
-	struct cluster *c = e->cluster;
-	bool news = replace(&c->probe_user, user);
+	bool news = !c->introduced;
+	news = replace(&c->probe_user, user) || news;
 	news = replace(&c->probe_database, database) || news;
+	c->introduced = true;
 	for (size_t i = 0; news && i < c->endpoint_count; i++)
 		if (c->endpoints[i]->refuses)
 			endpoint_check(c->endpoints[i]);
+}
+
+void endpoint_admitted(struct endpoint *e, const char *user, const char *database)
+{
+	introduce(e->cluster, user, database);
+}
+
+void cluster_awaited(struct cluster *c, const char *user, const char *database)
+{
+	if (!c->introduced)
+		introduce(c, user, database);
+	for (size_t i = 0; c->suspect && i < c->endpoint_count; i++)
+		probe_reschedule(c->endpoints[i]->probe);
 }
 
 void endpoint_check(struct endpoint *e)

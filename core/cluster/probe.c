@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "cluster/addresses.h"
 #include "cluster/cluster.h"
+#include "cluster/conninfo.h"
 #include "cluster/exec.h"
 #include "cluster/refusal.h"
 
@@ -45,6 +46,7 @@ struct probe {
 	struct server *server; /* NULL: none yet; with exec idle while connecting */
 	bool busy;             /* CONNECTING or ASKING */
 	bool started, retired;
+	bool as_nobody;     /* it was begun without anybody's name to give */
 	double sent;        /* when the question left */
 	double stood_still; /* how long the loop had done so by then */
 	double began;       /* when the last probe began */
@@ -152,7 +154,12 @@ static void on_connected(struct server *server, enum status status, void *arg)
 	char reason[sizeof server->error];
 	snprintf(reason, sizeof reason, "%s", server->error);
 	hang_up(p);
-	endpoint_refused(p->endpoint, reason);
+	endpoint_refused(p->endpoint, reason, p->as_nobody);
+}
+
+static bool names_everything(const struct conninfo *info)
+{
+	return conninfo_get(info, "user") && conninfo_get(info, "dbname");
 }
 
 static void begin(struct probe *p)
@@ -168,6 +175,7 @@ static void begin(struct probe *p)
 		return;
 	}
 	p->busy = true;
+	p->as_nobody = !cluster->introduced && !names_everything(p->endpoint->conninfo);
 	p->server = server_open(p->endpoint, cluster->probe_user, cluster->probe_database,
 	                        cluster->health.timeout, on_connected, p);
 	if (!p->server)

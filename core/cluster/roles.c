@@ -101,6 +101,8 @@ static void tell_state(struct cluster *c, const struct topology *t, double now)
 
 static bool is_well(const struct cluster *c)
 {
+	if (c->topology == TOPOLOGY_STARTING)
+		return c->primary->health.failures == 0;
 	return c->topology == TOPOLOGY_PRIMARY && !c->primary->drained &&
 	       health_usable(&c->primary->health) && c->primary->health.failures == 0;
 }
