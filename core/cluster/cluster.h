@@ -175,6 +175,9 @@ void cluster_review(struct cluster *cluster);
  * the other endpoints are probed every PROBE_SEARCH seconds, so that a promotion is soon seen. */
 bool cluster_searches(const struct cluster *cluster, double now);
 
+/* Why there is no primary that takes writes: part of a sentence; NULL: there is one. */
+const char *cluster_lack(const struct cluster *cluster);
+
 /* Why a query that needs the primary should not even wait for one: a sentence; NULL: it may. */
 const char *cluster_refusal(const struct cluster *cluster);
 

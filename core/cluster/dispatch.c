@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 
 static void try_next(struct dispatch *d);
 
@@ -61,6 +62,15 @@ static void arm(struct dispatch *d, double now)
 	ev_timer_start(loop_of(d), &d->timer);
 }
 
+static void give_up(struct dispatch *d)
+{
+	char reason[256];
+	const char *why = route_needs_primary(d->route) ? cluster_lack(d->cluster) : NULL;
+	snprintf(reason, sizeof reason, "no endpoint of this route became available in time%s%s",
+	         why ? ": " : "", why ? why : "");
+	finish(d, NULL, ST_TIMEOUT, "57P03", reason);
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	(void)loop;
@@ -68,8 +78,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 	struct dispatch *d = LIST_ENTRY(timer, struct dispatch, timer);
 	double now = clock_now();
 	if (now >= d->deadline) {
-		finish(d, NULL, ST_TIMEOUT, "57P03",
-		       "no endpoint of this route became available in time");
+		give_up(d);
 		return;
 	}
 	if (d->patient_until != 0 && now >= d->patient_until) {

@@ -141,6 +141,13 @@ bool cluster_searches(const struct cluster *c, double now)
 	return c->suspect && (now - c->suspected < SEARCH_FOR || !list_empty(&c->parked));
 }
 
+const char *cluster_lack(const struct cluster *c)
+{
+	if (c->topology == TOPOLOGY_PRIMARY && c->primary->drained)
+		return "the primary is drained";
+	return topology_reason(c->topology);
+}
+
 const char *cluster_refusal(const struct cluster *c)
 {
 	return c->topology == TOPOLOGY_SPLIT ? "there are several primaries on one timeline: "
