@@ -262,18 +262,14 @@ void cluster_start(struct cluster *cluster)
 	if (cluster->endpoint_count == 1)
 		log_info(&cluster->context->log, "no replica configured: the primary serves all",
 		         LOG_T("endpoint", cluster->endpoints[0]->name));
-	/* Of one alone there is nothing to find out: traffic may try it at once. */
-	for (size_t i = 0; i < cluster->endpoint_count; i++)
-		cluster->endpoints[i]->awaited = cluster->endpoint_count > 1;
-	cluster_review(cluster);
 	for (size_t i = 0; i < cluster->endpoint_count; i++)
 		probe_start(cluster->endpoints[i]->probe);
+	cluster_review(cluster);
 }
 
 void endpoint_free(struct endpoint *e)
 {
 	ev_timer_stop(e->cluster->context->loop, &e->trimming);
-	addresses_free(e->addresses);
 	probe_free(e->probe);
 	while (e->pools) {
 		struct pool *first = e->pools;
@@ -281,6 +277,7 @@ void endpoint_free(struct endpoint *e)
 		if (e->pools == first)
 			break; /* servers are lent: a borrower's mistake, see cluster_free() */
 	}
+	addresses_free(e->addresses);
 	conninfo_free(e->conninfo);
 	free(e->name);
 	free(e->host);

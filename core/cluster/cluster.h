@@ -109,10 +109,11 @@ struct cluster {
 	enum topology_state topology;
 	struct endpoint *primary; /* see cluster_primary() */
 	uint64_t system;          /* that all its endpoints share; 0: not known yet */
-	bool reviewed;            /* cluster_review() has run, so that changes are news */
-	bool suspect;             /* the primary is not well */
-	double suspected;         /* since when */
-	double complained;        /* when a split was last logged */
+	bool over;         /* it takes no new work, see adopt.h: nobody looks for its primary */
+	bool reviewed;     /* cluster_review() has run, so that changes are news */
+	bool suspect;      /* the primary is not well */
+	double suspected;  /* since when */
+	double complained; /* when a split was last logged */
 	struct freshness freshness;
 	struct writes *writes; /* when what was written; NULL: no route has such a scope */
 	unsigned scopes;       /* that routes have beside the session: bits 1 << enum scope */

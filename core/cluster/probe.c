@@ -211,9 +211,12 @@ void probe_free(struct probe *p)
 
 void probe_start(struct probe *p)
 {
-	if (!p->started)
-		begin(p);
+	if (p->started)
+		return;
 	p->started = true;
+	/* Of one alone there is nothing to find out: traffic may try it at once. */
+	p->endpoint->awaited = p->endpoint->cluster->endpoint_count > 1;
+	begin(p);
 }
 
 void probe_retire(struct probe *p)

@@ -122,6 +122,8 @@ void cluster_review(struct cluster *c)
 {
 	struct member members[CLUSTER_ENDPOINTS];
 	double now = clock_now();
+	if (c->over)
+		return;
 	for (size_t i = 0; i < c->endpoint_count; i++)
 		members[i] = member_of(c->endpoints[i]);
 	struct topology t = topology_of(members, c->endpoint_count, c->system);
