@@ -107,8 +107,13 @@ static void a_restart_makes_what_was_known_void(void **state)
 	struct fixture *f = *state;
 	all_answer(f);
 	unsigned before = f->e[B]->incarnation;
-	struct answer back = answer(ROLE_REPLICA, 1, 400);
+	struct answer back = answer(ROLE_REPLICA, 1, 1000);
 	back.started += 0.5;
+	say(f->e[B], back);
+	assert_int_not_equal(f->e[B]->incarnation, before);
+	before = f->e[B]->incarnation;
+	back.started += 0.5;
+	back.position = 400;
 	say(f->e[B], back);
 	assert_int_not_equal(f->e[B]->incarnation, before);
 	assert_near(f->e[B]->fresh_as_of, -INFINITY);

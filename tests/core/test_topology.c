@@ -211,6 +211,10 @@ static void the_configured_primary_says_which_system_it_is(void **state)
 	assert_int_equal(t.system, X);
 	assert_int_equal(t.primary, 1);
 	assert_int_equal(t.foreign, 1 << 0);
+	const struct member reversed[] = {members[1], members[0]};
+	t = topology_of(reversed, 2, 0);
+	assert_int_equal(t.system, X);
+	assert_int_equal(t.primary, 0);
 	members[1] = down(unheard(ROLE_PRIMARY, true)); /* it never said: who is there counts */
 	t = topology_of(members, 2, 0);
 	assert_int_equal(t.system, Y);
