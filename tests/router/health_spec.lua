@@ -246,7 +246,10 @@ describe("an endpoint", function()
         return node:psql "select count(*) from pg_stat_activity where query like 'begin read only%' and state = 'active'"
           == "1"
       end)
+      client:value(("select 1 /* moongate: to=%d */"):format(node.port))
+      assert.equal(2, servers_at(node)) -- one is at work, the other idle
       client:value(("select 1 /* moongate: drain=%d */"):format(node.port))
+      wait.until_true("the idle one to be closed", function() return servers_at(node) == 1 end)
       for _ = 1, 30 do assert.not_equal(node.port, client:served_by()) end
       assert.is_nil(busy:result().error)
       assert.equal(node.port, busy:served_by()) -- the block is not over
@@ -345,8 +348,11 @@ describe("an endpoint", function()
         other:query "begin"
         return other:served_by()
       end)())
+      assert.equal(first.port, client:served_by())
+      assert.equal(2, servers_at(first)) -- one in a block, the other idle
       name "127.0.0.3"
       logged "the host has another address\" endpoint=db.test:%d+ from=127.0.0.2 to=127.0.0.3"
+      wait.until_true("the idle server to be closed", function() return servers_at(first) == 1 end)
       served_by(second.port)
       assert.equal(first.port, other:served_by()) -- a block stays where it is
       other:query "commit"

@@ -5,9 +5,9 @@ local throwaway = require "moongate.throwaway"
 local wait = require "tests.support.wait"
 local wire = require "tests.support.wire"
 
--- Probes are so far apart that what is noticed soon was looked for.
+-- Probes are further apart than writes wait, so that what is noticed was looked for.
 local SELDOM = [[
-  health = { interval = 20, timeout = 1, fall = 3, rise = 1, slow_start = 0 },
+  health = { interval = 60, timeout = 1, fall = 3, rise = 1, slow_start = 0 },
   backoff = { initial = 0.2, max = 0.2, attempts = 0, jitter = 0 },
 ]]
 local OFTEN = [[
