@@ -16,6 +16,8 @@
 
 #define BIT(n) (1u << (n))
 
+static const char drained_reason[] = "the endpoint is drained: it takes no new work";
+
 /* A server more (or less) that counts against the limits; `idle`: it could make room. */
 static void count_in_quotas(const struct pool *pool, int used, int idle)
 {
@@ -178,8 +180,8 @@ static void on_open_failed(struct pool *pool, enum status status, const char *sq
 {
 	struct cluster *cluster = pool_cluster(pool);
 	pool_refill_later(pool);
-	if (status != ST_ENOMEM && !refusal_proves_life(sqlstate))
-		endpoint_report(pool->endpoint, false, reason);
+	if (status != ST_ENOMEM)
+		endpoint_unreachable(pool->endpoint, sqlstate, reason);
 	if (pool->lent_count + pool->opening_count == 0)
 		fail_waiters(pool, status == ST_ENOMEM ? status : ST_ESERVER, sqlstate, reason);
 	if (pool_servers(pool) == 0 && pool->waiting_count == 0 &&
@@ -230,6 +232,8 @@ static void give_up(struct pool_waiter *w)
 	snprintf(reason, sizeof reason, "no server connection became free in time (%g s): %s",
 	         w->timeout, why);
 	w->pool->totals.timeouts++;
+	if (w->pool->lent_count == 0 && w->pool->opening_count > 0)
+		endpoint_failed(w->pool->endpoint);
 	fail_waiter(w, ST_TIMEOUT, sqlstate, reason);
 }
 
@@ -275,6 +279,12 @@ void pool_acquire(struct pool *pool, struct pool_waiter *w, double timeout, pool
 {
 	w->fn = fn;
 	w->pool = NULL;
+	if (pool->endpoint->drained) {
+		fn(w, NULL, ST_ESERVER, "57P03", drained_reason);
+		return;
+	}
+	if (pool->endpoint->breaker.state != BREAKER_CLOSED)
+		breaker_try(&pool->endpoint->breaker, &pool_cluster(pool)->breaker, clock_now());
 	if (!list_empty(&pool->idle)) {
 		lend(pool, LIST_ENTRY(pool->idle.next, struct server, link), w);
 		return;
@@ -294,11 +304,42 @@ void pool_cancel(struct pool_waiter *w)
 		leave_queue(w);
 }
 
+static bool may_rest(struct server *s)
+{
+	return !s->pool->closing && !s->endpoint->drained && server_is_current(s) &&
+	       (s->expires == INFINITY || clock_now() < s->expires);
+}
+
+static void trim(struct pool *pool)
+{
+	unsigned closed = 0;
+	LIST_EACH (&pool->idle, link) {
+		struct server *s = LIST_ENTRY(link, struct server, link);
+		if (may_rest(s))
+			continue;
+		pool_close(s);
+		closed++;
+	}
+	if (pool->endpoint->drained)
+		fail_waiters(pool, ST_ESERVER, "57P03", drained_reason);
+	if (closed)
+		after_close(pool);
+}
+
+void pools_trim(struct endpoint *endpoint)
+{
+	struct pool *each, *next;
+	HASH_ITER (hh, endpoint->pools, each, next)
+		trim(each);
+}
+
 void pool_release(struct server *s, bool reusable)
 {
 	struct pool *pool = s->pool;
 	pool->endpoint->in_flight--;
-	if (reusable && !pool->closing && (s->expires == INFINITY || clock_now() < s->expires)) {
+	if (reusable)
+		endpoint_served(pool->endpoint);
+	if (reusable && may_rest(s)) {
 		pool_offer(pool, s);
 		return;
 	}

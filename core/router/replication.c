@@ -179,7 +179,7 @@ static void take_from_server(struct replication *r)
 	if (status == ST_AGAIN)
 		return;
 	if (status != ST_OK) {
-		endpoint_suspect(r->server->endpoint);
+		endpoint_lost(r->server->endpoint);
 		finish(r);
 		return;
 	}
@@ -286,7 +286,7 @@ static void on_opened(struct server *server, enum status status, void *arg)
 	}
 	/* Once is enough: what comes of further attempts here is no news of its health. */
 	if (!(r->failed >> endpoint->index & 1))
-		endpoint_report(endpoint, false, r->reason);
+		endpoint_unreachable(endpoint, sqlstate, r->reason);
 	r->failed |= UINT64_C(1) << endpoint->index;
 	r->state = CHOOSING;
 	ev_timer_again(loop_of(r), &r->retry);

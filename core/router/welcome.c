@@ -232,7 +232,7 @@ static void ask_another(struct exchange *x)
 {
 	struct client *c = x->client;
 	struct server *server = x->server;
-	endpoint_suspect(server->endpoint);
+	endpoint_lost(server->endpoint);
 	exchange_free(x);
 	relay_give_back(c->worker, server, false);
 	welcome_client(c);

@@ -275,11 +275,19 @@ local cluster = options_of({
     timeout = some_seconds,
     fall = integer(1, 1000),
     rise = integer(1, 1000),
+    slow_start = seconds,
   },
   backoff = backoff,
   hold_limit = options_of {
     queries = integer(1, 10000000),
     bytes = integer(1, 1 << 40),
+  },
+  breaker = options_of {
+    failures = integer(0, 1000000),
+    window = some_seconds,
+    ratio = number(0, 1, "a number from 0 to 1"),
+    pause = some_seconds,
+    trials = integer(1, 1000),
   },
   null = choice { "nil" },
   policy = factory,
@@ -306,6 +314,7 @@ function M.cluster(options)
     health = checked.health,
     backoff = checked.backoff,
     hold_limit = checked.hold_limit,
+    breaker = checked.breaker,
     null = checked.null,
     policy = checked.policy,
   }
