@@ -154,8 +154,7 @@ void pool_offer(struct pool *pool, struct server *s)
 	}
 }
 
-/* Waiters may yet be served by servers that are lent; without any they are told, and may try
- * elsewhere. Takes the queue as it is now: a waiter that is told may come back at once. */
+/* Takes the queue as it is now: a waiter that is told may come back at once. */
 static void fail_waiters(struct pool *pool, enum status status, const char *sqlstate,
                          const char *reason)
 {
@@ -164,16 +163,46 @@ static void fail_waiters(struct pool *pool, enum status status, const char *sqls
 		fail_waiter(pool_first_waiter(pool), status, sqlstate, reason);
 }
 
+static struct pool *pool_with_waiters(const struct endpoint *endpoint)
+{
+	struct pool *pool, *next;
+	HASH_ITER (hh, endpoint->pools, pool, next)
+		if (!list_empty(&pool->waiters))
+			return pool;
+	return NULL;
+}
+
+/* Each look is a new one: who is told may come back at once, or be the end of a pool. */
+void pools_turn_away(struct endpoint *endpoint)
+{
+	struct pool *pool;
+	for (unsigned n = endpoint->waiting; n > 0 && (pool = pool_with_waiters(endpoint)); n--)
+		fail_waiter(pool_first_waiter(pool), ST_ESERVER, "57P03", "the endpoint is down");
+}
+
+/* Who can still be served by servers that are lent, or on their way, goes on waiting; but as nobody
+ * tries again here, one goes elsewhere for each attempt that met no life. */
+static void tell_waiters(struct pool *pool, bool dead, enum status status, const char *sqlstate,
+                         const char *reason)
+{
+	bool hopeless = pool->lent_count + pool->opening_count == 0 ||
+	                !health_usable(&pool->endpoint->health);
+	if (hopeless)
+		fail_waiters(pool, status, sqlstate, reason);
+	else if (dead && !list_empty(&pool->waiters))
+		fail_waiter(pool_first_waiter(pool), status, sqlstate, reason);
+}
+
 /* Nothing but waiters, or servers that are to be kept, would open another one now. */
 static void on_open_failed(struct pool *pool, enum status status, const char *sqlstate,
                            const char *reason)
 {
 	struct cluster *cluster = pool_cluster(pool);
+	bool dead = status != ST_ENOMEM && !refusal_proves_life(sqlstate);
 	pool_refill_later(pool);
-	if (status != ST_ENOMEM && !refusal_proves_life(sqlstate))
+	if (dead)
 		endpoint_report(pool->endpoint, false, reason);
-	if (pool->lent_count + pool->opening_count == 0)
-		fail_waiters(pool, status == ST_ENOMEM ? status : ST_ESERVER, sqlstate, reason);
+	tell_waiters(pool, dead, status == ST_ENOMEM ? status : ST_ESERVER, sqlstate, reason);
 	if (pool_servers(pool) == 0 && pool->waiting_count == 0 &&
 	    (pool_config(pool)->min_idle == 0 || refusal_is_final(sqlstate)))
 		pool_forget(pool);
