@@ -6,7 +6,7 @@
  * the target, `down` back from it.
  *
  *   fault ACTION DIRECTION BYTE [COUNT]  the next COUNT connections (1; 0: all) suffer ACTION when
- *                                 exactly BYTE bytes have passed in DIRECTION:
+ *                                 exactly BYTE bytes have passed in DIRECTION; faults queue up:
  *                                   drop   both sides see an orderly end
  *                                   reset  both sides get RST
  *                                   hole   nothing passes any more, either way, until `heal`
@@ -38,6 +38,7 @@
 #include <unistd.h>
 
 #define CONNECTIONS 1024
+#define FAULTS      256 /* armed at once */
 #define CHUNK       16384
 #define QUEUE_LIMIT (1 << 20) /* bytes under way in one direction; then nothing more is read */
 
@@ -65,6 +66,7 @@ struct fault {
 	enum action action;
 	enum direction direction;
 	uint64_t byte;
+	unsigned times; /* how many connections it strikes yet; 0: all */
 };
 
 struct connection {
@@ -78,8 +80,8 @@ struct proxy {
 	int listener, port, target;
 	double delay; /* s */
 	bool silent;
-	struct fault fault; /* for the next ones */
-	unsigned times;     /* how many of them; 0: all */
+	size_t fault_count;
+	struct fault faults[FAULTS]; /* for the next connections */
 	unsigned long accepted, struck;
 	uint64_t last_passed[2];
 	size_t count;
@@ -188,12 +190,14 @@ static int connect_to(int port)
 	return fd;
 }
 
-/* The armed fault goes to this connection, if it is one of those that are meant. */
+/* The fault that was armed first goes to this connection. */
 static struct fault take_fault(struct proxy *p)
 {
-	struct fault fault = p->fault;
-	if (p->times && --p->times == 0)
-		p->fault.action = NONE;
+	struct fault *first = p->faults, fault = *first;
+	if (p->fault_count == 0)
+		return (struct fault){.action = NONE};
+	if (first->times && --first->times == 0)
+		memmove(first, first + 1, --p->fault_count * sizeof *first);
 	return fault;
 }
 
@@ -234,10 +238,7 @@ static bool flow_read(const struct proxy *p, struct flow *f)
 		free(chunk);
 		return !broken;
 	}
-	chunk->next = NULL;
-	chunk->sent = 0;
-	chunk->size = (size_t)size;
-	chunk->due = now() + p->delay;
+	*chunk = (struct chunk){.size = (size_t)size, .due = now() + p->delay};
 	f->queued += chunk->size;
 	*f->last = chunk;
 	f->last = &chunk->next;
@@ -319,11 +320,6 @@ static struct pollfd watch(int fd, short events)
 	return (struct pollfd){.fd = events ? fd : -1, .events = events};
 }
 
-static double next_due(const struct flow *f)
-{
-	return !f->stalled && f->first ? f->first->due : INFINITY;
-}
-
 /* Reads the flow if poll() says so. False: the connection is broken. */
 static bool serve_flow(struct proxy *p, struct connection *c, enum direction d, short events,
                        double time)
@@ -371,11 +367,14 @@ static const char *arm(struct proxy *p, const char *arguments)
 	unsigned times = 1;
 	if (sscanf(arguments, "%15s %15s %lu %u", action, direction, &byte, &times) < 3)
 		return "error: fault ACTION up|down BYTE [COUNT]";
-	p->fault = (struct fault){.action = action_named(action),
-	                          .direction = strcmp(direction, "up") == 0 ? UP : DOWN,
-	                          .byte = byte};
-	p->times = times;
-	return p->fault.action ? "ok" : "error: there is no such action";
+	const struct fault fault = {.action = action_named(action),
+	                            .direction = strcmp(direction, "up") == 0 ? UP : DOWN,
+	                            .byte = byte,
+	                            .times = times};
+	if (!fault.action || p->fault_count == FAULTS)
+		return "error: no such action, or too many";
+	p->faults[p->fault_count++] = fault;
+	return "ok";
 }
 
 static const char *strike_all(struct proxy *p, const char *name)
@@ -398,7 +397,7 @@ static void refuse(struct proxy *p)
 
 static void heal(struct proxy *p)
 {
-	p->fault.action = NONE;
+	p->fault_count = 0;
 	p->delay = 0;
 	p->silent = false;
 	if (p->listener < 0)
@@ -452,9 +451,7 @@ static void read_commands(struct proxy *p)
 /* Milliseconds until the next delayed chunk is due, rounded up; -1: none is. */
 static int timeout_until(double next, double time)
 {
-	if (next == INFINITY)
-		return -1;
-	return next <= time ? 0 : (int)((next - time) * 1000) + 1;
+	return next == INFINITY ? -1 : (int)(fmax(0, next - time) * 1000) + 1;
 }
 
 static void loop_once(struct proxy *p)
@@ -467,7 +464,10 @@ static void loop_once(struct proxy *p)
 		struct flow *up = &c->flows[UP], *down = &c->flows[DOWN];
 		polled[2 * i] = watch(c->client, wanted(up, down, time));
 		polled[2 * i + 1] = watch(c->server, wanted(down, up, time));
-		next = fmin(next, fmin(next_due(up), next_due(down)));
+		if (!up->stalled && up->first)
+			next = fmin(next, up->first->due);
+		if (!down->stalled && down->first)
+			next = fmin(next, down->first->due);
 	}
 	struct pollfd *commands = &polled[2 * count], *listener = commands + 1;
 	*commands = watch(STDIN_FILENO, POLLIN);
