@@ -74,6 +74,7 @@ struct endpoint {
 	struct quota quota;     /* on the servers of all of them */
 	struct probe *probe;
 	double reported;      /* when a probe or traffic last told of it */
+	double went_down;     /* the last time, clock_now(): older servers are not to be trusted */
 	char last_error[256]; /* why it went down, without secrets; empty while it is up */
 };
 

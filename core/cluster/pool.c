@@ -291,12 +291,32 @@ static void join_queue(struct pool *pool, struct pool_waiter *w)
 	pool->endpoint->waiting++;
 }
 
+static struct server *idle_first(const struct pool *pool)
+{
+	return LIST_ENTRY(pool->idle.next, struct server, link);
+}
+
+/* An endpoint that went down may have left connections behind that nobody answers on any more. */
+static bool is_stale(const struct server *s)
+{
+	return s->opened < s->endpoint->went_down;
+}
+
+static void close_stale(struct pool *pool)
+{
+	while (!list_empty(&pool->idle) && is_stale(idle_first(pool)))
+		pool_close(idle_first(pool));
+	pool_settle(pool_cluster(pool));
+}
+
 void pool_acquire(struct pool *pool, struct pool_waiter *w, double timeout, pool_acquired_fn *fn)
 {
 	w->fn = fn;
 	w->pool = NULL;
+	if (!list_empty(&pool->idle) && is_stale(idle_first(pool)))
+		close_stale(pool);
 	if (!list_empty(&pool->idle)) {
-		lend(pool, LIST_ENTRY(pool->idle.next, struct server, link), w);
+		lend(pool, idle_first(pool), w);
 		return;
 	}
 	double now = clock_now();
@@ -318,7 +338,8 @@ void pool_release(struct server *s, bool reusable)
 {
 	struct pool *pool = s->pool;
 	pool->endpoint->in_flight--;
-	if (reusable && !pool->closing && (s->expires == INFINITY || clock_now() < s->expires)) {
+	if (reusable && !pool->closing && !is_stale(s) &&
+	    (s->expires == INFINITY || clock_now() < s->expires)) {
 		pool_offer(pool, s);
 		return;
 	}

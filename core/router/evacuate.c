@@ -24,8 +24,9 @@ void evacuate_queues(struct worker *w)
 
 bool evacuate_read(struct exchange *x)
 {
-	if (x->decided || x->replay != REPLAY_ANYWHERE || !x->outstanding ||
-	    health_usable(&x->server->endpoint->health))
+	const struct endpoint *e = x->server->endpoint;
+	double sent = x->client->worker->started + x->batch_since;
+	if (x->decided || x->replay != REPLAY_ANYWHERE || !x->outstanding || sent > e->went_down)
 		return false;
 	relay_lost(x);
 	return true;

@@ -11,8 +11,9 @@ struct worker;
 /* Whoever waits in a queue of an endpoint that is down looks elsewhere. */
 void evacuate_queues(struct worker *w);
 
-/* A read that may be run again, of which nothing has been forwarded, and whose endpoint is down, is
- * run elsewhere: its server may never answer. True: it is, and `x` may be gone. */
+/* A read that may be run again, of which nothing has been forwarded, and whose endpoint has gone
+ * down since it was sent, is run elsewhere: its server may never answer. True: it is, and `x` may
+ * be gone. */
 bool evacuate_read(struct exchange *x);
 
 #endif
