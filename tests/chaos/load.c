@@ -5,10 +5,10 @@
  *
  * The table (--table, "register") has rows (key, value) for keys 0 .. --keys - 1; each write adds
  * one to a value, and a row (token, value) to the ledger (--ledger, "ledger"), token being
- * "SESSION-NUMBER". It ends after --reads N, or at "stop" on standard input, where "lagging" and
- * "caught-up" say whether replicas are held back. The totals go to standard output as "name value";
- * with --outcomes FILE a line per write: token, outcome, SQLSTATE, when it began and ended (s,
- * CLOCK_MONOTONIC). Exit status 0, also if something was violated; 1 if a session hangs.
+ * "SESSION-NUMBER". It ends after --reads N and --seconds S, or at "stop" on standard input, where
+ * "lagging" and "caught-up" say whether replicas are held back. The totals go to standard output as
+ * "name value"; with --outcomes FILE a line per write: token, outcome, SQLSTATE, when it began and
+ * ended (s, CLOCK_MONOTONIC). Exit status 0, also if something was violated; 1 if a session hangs.
  */
 /* SPDX-License-Identifier: MIT */
 #include "session.h"
@@ -44,7 +44,8 @@ enum {
 	O_PAUSE,
 	O_WRITE_PAUSE,
 	O_BLOCKS,
-	O_READS
+	O_READS,
+	O_SECONDS
 };
 
 static const struct option long_options[] = {{"conninfo", 1, NULL, O_CONNINFO},
@@ -64,6 +65,7 @@ static const struct option long_options[] = {{"conninfo", 1, NULL, O_CONNINFO},
                                              {"write-pause", 1, NULL, O_WRITE_PAUSE},
                                              {"blocks", 1, NULL, O_BLOCKS},
                                              {"reads", 1, NULL, O_READS},
+                                             {"seconds", 1, NULL, O_SECONDS},
                                              {NULL, 0, NULL, 0}};
 
 static enum promise promise_named(const char *name)
@@ -94,6 +96,8 @@ static bool take_number(struct load_config *c, struct options *o, int option, do
 	case O_READS:
 		c->reads = (int64_t)value;
 		return true;
+	case O_SECONDS:
+		return c->seconds = value, true;
 	case O_BOUNDED:
 		return c->bounded = value, true;
 	case O_SETTLE:
@@ -165,7 +169,8 @@ static void run_until_told(struct load *load)
 	while (!atomic_load(&load->stop)) {
 		if (poll(&commands, 1, 10) > 0)
 			take_commands(load);
-		if (load->config.reads && atomic_load(&load->reads) >= load->config.reads)
+		if (load->config.reads && atomic_load(&load->reads) >= load->config.reads &&
+		    load_now() - load->began >= load->config.seconds)
 			atomic_store(&load->stop, true);
 	}
 }

@@ -32,6 +32,7 @@ struct load_config {
 	double write_pause;  /* s between two writes of a session */
 	double blocks;       /* the share of writes in a BEGIN ... COMMIT */
 	int64_t reads;       /* the load ends after so many; 0: when told to */
+	double seconds;      /* and not before */
 };
 
 /* What all sessions share. */
