@@ -42,31 +42,24 @@ enum {
 	O_SETTLE,
 	O_BURST,
 	O_PAUSE,
+	O_READ_PAUSE,
 	O_WRITE_PAUSE,
 	O_BLOCKS,
 	O_READS,
 	O_SECONDS
 };
 
-static const struct option long_options[] = {{"conninfo", 1, NULL, O_CONNINFO},
-                                             {"table", 1, NULL, O_TABLE},
-                                             {"ledger", 1, NULL, O_LEDGER},
-                                             {"outcomes", 1, NULL, O_OUTCOMES},
-                                             {"readers", 1, NULL, O_READERS},
-                                             {"writers", 1, NULL, O_WRITERS},
-                                             {"mixed", 1, NULL, O_MIXED},
-                                             {"keys", 1, NULL, O_KEYS},
-                                             {"promise", 1, NULL, O_PROMISE},
-                                             {"monotonic", 0, NULL, O_MONOTONIC},
-                                             {"bounded", 1, NULL, O_BOUNDED},
-                                             {"settle", 1, NULL, O_SETTLE},
-                                             {"burst", 1, NULL, O_BURST},
-                                             {"pause", 1, NULL, O_PAUSE},
-                                             {"write-pause", 1, NULL, O_WRITE_PAUSE},
-                                             {"blocks", 1, NULL, O_BLOCKS},
-                                             {"reads", 1, NULL, O_READS},
-                                             {"seconds", 1, NULL, O_SECONDS},
-                                             {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {
+        {"conninfo", 1, NULL, O_CONNINFO},     {"table", 1, NULL, O_TABLE},
+        {"ledger", 1, NULL, O_LEDGER},         {"outcomes", 1, NULL, O_OUTCOMES},
+        {"readers", 1, NULL, O_READERS},       {"writers", 1, NULL, O_WRITERS},
+        {"mixed", 1, NULL, O_MIXED},           {"keys", 1, NULL, O_KEYS},
+        {"promise", 1, NULL, O_PROMISE},       {"monotonic", 0, NULL, O_MONOTONIC},
+        {"bounded", 1, NULL, O_BOUNDED},       {"settle", 1, NULL, O_SETTLE},
+        {"burst", 1, NULL, O_BURST},           {"pause", 1, NULL, O_PAUSE},
+        {"read-pause", 1, NULL, O_READ_PAUSE}, {"write-pause", 1, NULL, O_WRITE_PAUSE},
+        {"blocks", 1, NULL, O_BLOCKS},         {"reads", 1, NULL, O_READS},
+        {"seconds", 1, NULL, O_SECONDS},       {NULL, 0, NULL, 0}};
 
 static enum promise promise_named(const char *name)
 {
@@ -106,6 +99,8 @@ static bool take_number(struct load_config *c, struct options *o, int option, do
 		return c->burst = value, true;
 	case O_PAUSE:
 		return c->pause = value, true;
+	case O_READ_PAUSE:
+		return c->read_pause = value, true;
 	case O_WRITE_PAUSE:
 		return c->write_pause = value, true;
 	case O_BLOCKS:
@@ -227,6 +222,16 @@ static void say_ports(const struct session *sessions, unsigned count, enum sessi
 	}
 }
 
+/* Of those that only read: nothing of theirs has to be waited for. */
+static double slowest_reader(const struct session *sessions, unsigned count)
+{
+	double slowest = 0;
+	for (unsigned i = 0; i < count; i++)
+		if (sessions[i].kind == SESSION_READER)
+			slowest = fmax(slowest, sessions[i].slowest_read);
+	return slowest;
+}
+
 static void say_totals(const struct session *sessions, unsigned count, double seconds)
 {
 	struct session total = {0};
@@ -244,6 +249,7 @@ static void say_totals(const struct session *sessions, unsigned count, double se
 	printf("acknowledged %lld\nfailed %lld\nunknown %lld\nsilent %lld\n",
 	       outcomes[OUTCOME_ACKNOWLEDGED], outcomes[OUTCOME_FAILED], outcomes[OUTCOME_UNKNOWN],
 	       outcomes[OUTCOME_SILENT]);
+	printf("slowest_reader %.6f\n", slowest_reader(sessions, count));
 	say_ports(sessions, count, SESSION_READER, "reader");
 	say_ports(sessions, count, SESSION_MIXED, "mixed");
 }

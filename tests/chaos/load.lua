@@ -26,6 +26,7 @@ local mt = { __name = "chaos.load", __index = methods }
 ---@field silent integer      writes whose connection ended without a word
 ---@field hanging integer     sessions that did not end in time
 ---@field slowest_read number s
+---@field slowest_reader number s, of sessions that only read
 ---@field complaints string   the first errors and violations in words
 
 ---Makes the tables of a load, `register` and `ledger` unless named.

@@ -269,6 +269,8 @@ static bool act(struct session *s, PGconn *conn)
 		if (!read_one(s, conn, i == 0 ? key : (unsigned)rand_r(&s->random) % c->keys))
 			return false;
 	}
+	if (c->read_pause > 0 && s->kind != SESSION_WRITER)
+		rest(c->read_pause);
 	return true;
 }
 

@@ -29,6 +29,7 @@ struct load_config {
 	double bounded; /* s: reads see all that was acknowledged so long ago; 0: no such promise */
 	double settle;  /* s after the last write until replicas count as having caught up */
 	double burst, pause; /* s: everybody writes for so long, then nobody; 0: always */
+	double read_pause;   /* s after a few reads */
 	double write_pause;  /* s between two writes of a session */
 	double blocks;       /* the share of writes in a BEGIN ... COMMIT */
 	int64_t reads;       /* the load ends after so many; 0: when told to */
