@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/cluster.h"
 
+#include "base/random.h"
 #include "cluster/addresses.h"
 #include "cluster/conninfo.h"
 #include "cluster/dispatch.h"
@@ -161,6 +162,8 @@ static bool build_endpoint(struct cluster *cluster, size_t index,
 	e->cluster = cluster;
 	e->index = (unsigned)index;
 	e->weight = config->weight;
+	/* Any number, so that another endpoint in its place is not taken for it: see adopt.h. */
+	e->incarnation = (unsigned)random_next(&cluster->context->random);
 	e->quota.limit = cluster->pool.max_per_endpoint;
 	e->role = config->role;
 	e->configured = config->role == ROLE_PRIMARY;
