@@ -109,7 +109,10 @@ describe("a paused cluster", function()
   it("holds those that were waiting for a server", function()
     start "pool = { size = 1 },"
     client:send(wire.query "insert into paused (note) select 'slow' from pg_sleep(0.5)")
-    wait.until_true("the query to run", function() return servers() > 0 end)
+    wait.until_true("the query to run", function()
+      return pg.primary:psql [[select count(*) from pg_stat_activity
+        where query like 'insert into paused%slow%' and state = 'active']] == "1"
+    end)
     other:send(wire.query "insert into paused (note) values ('waiting')")
     pause()
     assert.is_nil(client:result().error)
