@@ -9,12 +9,13 @@ DESTDIR ?=
 # What Debian 12 calls the things that we need: to build and run, to test, to compare speed with.
 RUN_PACKAGES   := gcc pkg-config libev-dev libpq-dev liblua5.4-dev lua5.4 libpg-query-dev \
                   postgresql-server-dev-15 libssl-dev libc-ares-dev libmicrohttpd-dev libxxhash-dev uthash-dev \
+                  libcurl4-openssl-dev libjansson-dev \
                   lua-argparse lua-luv lua-cjson postgresql-15 postgresql-client-15
 TEST_PACKAGES  := libcmocka-dev lua-busted lua-socket lua-check luarocks clang-format clang-tidy \
                   python3-psycopg2 python3-psycopg openssl procps
 BENCH_PACKAGES := pgbouncer
 
-PKGS      := lua5.4 libpq libcares libssl libcrypto
+PKGS      := lua5.4 libpq libcares libssl libcrypto libcurl jansson
 WARNINGS  := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 OPTIMIZE  ?= -O2 -g
 SANITIZE  ?=
