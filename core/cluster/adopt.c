@@ -197,8 +197,8 @@ struct adoption cluster_adopt(struct cluster *to, struct cluster *from)
 			sum.kept++;
 		}
 	close_gaps(from);
-	move_knowledge(to, from, primary);
 	move_topology(to, from, primary);
+	move_knowledge(to, from, primary);
 	cluster_review(to);
 	for (size_t i = 0; i < to->endpoint_count; i++)
 		if (pairs.old[i])

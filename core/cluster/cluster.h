@@ -111,7 +111,8 @@ struct endpoint {
 	struct addresses *addresses; /* of its host */
 	ev_timer trimming;           /* due: idle servers are to be looked through */
 	double reported;             /* when a probe or traffic last told of it */
-	char last_error[256];        /* why it went down, without secrets; empty while it is up */
+	double went_down;     /* the last time, clock_now(): older servers are not to be trusted */
+	char last_error[256]; /* why it went down, without secrets; empty while it is up */
 };
 
 struct cluster {

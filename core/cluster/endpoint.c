@@ -75,6 +75,8 @@ void endpoint_report(struct endpoint *e, bool ok, const char *reason)
 	e->reported = now;
 	enum health_change change = health_report(&e->health, &e->cluster->health, ok, now,
 	                                          random_unit(&context->random));
+	if (change == HEALTH_WENT_DOWN)
+		e->went_down = now;
 	if (!ok) {
 		forget(e);
 		snprintf(e->last_error, sizeof e->last_error, "%s", reason);

@@ -62,6 +62,10 @@ void pool_release(struct server *server, bool reusable);
 /* The loop has stood still: what timers would have done to idle servers meanwhile is done now. */
 void pools_catch_up(struct endpoint *endpoint);
 
+/* The endpoint is down: whoever waits for a server of it is told ST_ESERVER, in its pool's order.
+ */
+void pools_turn_away(struct endpoint *endpoint);
+
 /* The endpoint's next pool, behind `pool`; NULL is before the first, and behind the last. */
 const struct pool *pool_after(const struct endpoint *endpoint, const struct pool *pool);
 

@@ -156,6 +156,9 @@ void relay_drained(struct client *c);
 /* Whether an answer is awaited. */
 bool relay_busy(const struct client *c);
 
+/* Whether a message has gone to the client in part: anything else would be taken for its rest. */
+bool relay_torn(const struct client *c);
+
 /* The clusters are about to be others: the search for a server, if there is one, ends. True: it is
  * to be begun anew by relay_seek_again(), which keeps its place. */
 bool relay_stop_seeking(struct exchange *x);

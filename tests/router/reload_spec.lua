@@ -142,6 +142,45 @@ describe("reload", function()
     assert.equal("3MB", client:value "show work_mem")
   end)
 
+  it("what the policy has noted of a session stays", function()
+    local noting = [[function(cluster)
+      local reads = cluster:route { to = "replicas", consistency = "eventual" }
+      local writes = cluster:route { to = "primary" }
+      return function(query)
+        local vars = query.session.vars
+        if query.tags.note then
+          vars.where, vars.count, vars.sure, vars[1.5], vars.more = query.tags.note, 7, true, "x", { 1 }
+        end
+        if vars.where == "primary" and vars.count == 7 and math.type(vars.count) == "integer" and vars.sure == true
+          and vars[1.5] == "x" and (query.tags.note or vars.more == nil or query.tags.first) then
+          return writes
+        end
+        return reads
+      end
+    end]]
+    start(script({ primary, first }, { policy = noting }))
+    local noted, plain = open(), open()
+    noted:query "select 1 /* note='primary' */"
+    assert.equal("" .. primary.port, noted:value "select current_setting('port') /* first='yes' */")
+    for _ = 1, 3 do
+      reload(script({ primary, first }, { policy = noting }))
+      assert.equal(primary.port, noted:served_by())
+      assert.equal(first.port, plain:served_by())
+    end
+    noted:quit()
+    assert.equal(first.port, open():served_by())
+  end)
+
+  it("new clients are greeted without a server, as before, where the endpoints are the same", function()
+    start(script({ primary }, { extra = "pool = { size = 1, acquire_timeout = 1 }," }))
+    local busy = open()
+    busy:query "begin"
+    busy:query "select 1"
+    reload(script({ primary }, { extra = "pool = { size = 1, acquire_timeout = 1 }," }))
+    open()
+    busy:query "commit"
+  end)
+
   it("a replica that is added serves reads", function()
     start(script({ primary, first }))
     local client = open()
