@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/cluster.h"
 
+#include "base/random.h"
 #include "cluster/addresses.h"
 #include "cluster/conninfo.h"
 #include "cluster/dispatch.h"
@@ -193,6 +194,8 @@ struct endpoint *endpoint_new(struct cluster *cluster, size_t index,
 	e->index = (unsigned)index;
 	e->serial = ++cluster->endpoints_made;
 	e->weight = config->weight;
+	/* Any number, so that another endpoint in its place is not taken for it: see adopt.h. */
+	e->incarnation = (unsigned)random_next(&cluster->context->random);
 	e->quota.limit = cluster->pool.max_per_endpoint;
 	e->role = config->role;
 	e->configured = config->role == ROLE_PRIMARY;

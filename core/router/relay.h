@@ -71,6 +71,8 @@ struct exchange {
 	uint64_t excluded; /* endpoints that will not do for the batch under way */
 	double since;      /* the batch was begun anew: when it began to wait; 0: it was not */
 	bool told;         /* the client knows that it waits */
+	bool reloaded;     /* a transaction is under way that began by another script: what it has
+	                      written was noted for that script's scopes */
 
 	/* The state between the two. */
 	bool choosing_now; /* inside of dispatch_start() */

@@ -104,6 +104,8 @@ static void stop_seeking(struct worker *w)
 			continue;
 		x->route = NULL;
 		x->excluded = 0;
+		x->key = 0;
+		x->reloaded = x->server != NULL;
 		if (relay_stop_seeking(x))
 			list_push_back(&w->seeking, &x->link);
 	}

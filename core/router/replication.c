@@ -307,7 +307,8 @@ static bool open_server(struct replication *r, struct endpoint *endpoint)
 static void wait_for_primary(struct replication *r)
 {
 	char message[sizeof r->reason + 64];
-	/* Without a database it is the cluster that is meant; probes need one, this is always there. */
+	/* Without a database it is the cluster that is meant; probes need one, this is always
+	 * there. */
 	cluster_awaited(r->cluster, r->user, r->physical ? "postgres" : r->database);
 	if (clock_now() < r->deadline) {
 		ev_timer_again(loop_of(r), &r->retry);
