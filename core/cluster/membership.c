@@ -86,12 +86,10 @@ static struct endpoint *make(struct cluster *c, const struct endpoint_config *co
 	struct endpoint *e = endpoint_new(c, place, config, error, error_size);
 	if (!e)
 		return NULL;
-	if (before) {
-		e->incarnation = before->incarnation + 1;
+	if (before)
 		endpoint_free(before);
-	} else {
+	else
 		c->endpoint_count++;
-	}
 	c->endpoints[place] = e;
 	return e;
 }
