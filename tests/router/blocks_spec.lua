@@ -257,7 +257,7 @@ describe("a block", function()
   end)
 
   it("that gets no server has failed until its end", function()
-    start "pool = { size = 1, acquire_timeout = 0.1 },"
+    start "pool = { size = 1, acquire_timeout = 1 },"
     local holder, client = open(), open()
     holder:query("begin")
     holder:query("insert into blocks values (1)")

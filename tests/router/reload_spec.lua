@@ -400,6 +400,7 @@ describe("reload", function()
     writer:query "begin"
     writer:query "insert into reloads (note) values ('in a block')"
     reload(script({ primary, first }, { policy = reading 'scope = "table"' }))
+    primary:psql "insert into reloads (note) values ('flushes what the block has written')"
     wait.until_true("the replica to be fresh enough", function() return reader:served_by() == first.port end)
     pause_replay(first)
     writer:query "insert into reloads_too values (1)"
