@@ -9,12 +9,14 @@ DESTDIR ?=
 # What Debian 12 calls the things that we need: to build and run, to test, to compare speed with.
 RUN_PACKAGES   := gcc pkg-config libev-dev libpq-dev liblua5.4-dev lua5.4 libpg-query-dev \
                   postgresql-server-dev-15 libssl-dev libc-ares-dev libmicrohttpd-dev libxxhash-dev uthash-dev \
+                  libcurl4-openssl-dev libjansson-dev \
                   lua-argparse lua-luv lua-cjson postgresql-15 postgresql-client-15
 TEST_PACKAGES  := libcmocka-dev lua-busted lua-socket lua-check luarocks clang-format clang-tidy \
                   python3-psycopg2 python3-psycopg openssl procps
 BENCH_PACKAGES := pgbouncer
+PATRONI_PACKAGES := patroni etcd-server
 
-PKGS      := lua5.4 libpq libcares libssl libcrypto
+PKGS      := lua5.4 libpq libcares libssl libcrypto libcurl jansson
 WARNINGS  := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 OPTIMIZE  ?= -O2 -g
 SANITIZE  ?=
@@ -43,7 +45,7 @@ ASAN := BUILD=$(BUILD)/asan OPTIMIZE="-O1 -g" \
         SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-clients deps-bench all run test test-chaos test-model test-regress unit unit-build lint bench asan install clean
+.PHONY: help deps deps-test deps-clients deps-patroni deps-bench all run test test-chaos test-patroni test-model test-regress unit unit-build lint bench asan install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -57,6 +59,9 @@ deps-test:
 deps-clients: ## install node's drivers for the tests, with npm (optional)
 	@mkdir -p $(BUILD)/clients && cp tests/router/clients/package.json $(BUILD)/clients
 	@npm install --no-package-lock --no-audit --no-fund --silent --fetch-retries 1 --prefix $(BUILD)/clients
+
+deps-patroni: ## install Patroni and etcd for the tests (optional)
+	@sh tests/support/install_packages.sh $(PATRONI_PACKAGES)
 
 deps-bench:
 	@sh tests/support/install_packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
@@ -84,6 +89,11 @@ unit-build:
 test-chaos: deps-test ## outages, partitions and failovers at length, with a checker (docs/reliability.md)
 	@$(MAKE) --no-print-directory all $(CHAOS_TOOLS)
 	@MOONGATE_CHAOS=long BUILD=$(BUILD) sh tests/run.sh chaos
+
+test-patroni: deps-test ## a real Patroni cluster fails over under load, if Patroni can be installed
+	@$(MAKE) --no-print-directory deps-patroni || echo "Patroni could not be installed"
+	@$(MAKE) --no-print-directory all $(CHAOS_TOOLS)
+	@MOONGATE_CHAOS=long BUILD=$(BUILD) sh tests/run.sh patroni
 
 test-model: deps-test ## random conversations at length: SEED=1 RUNS=10 STEPS=300 CLIENTS=8 FEATURES=all
 	@$(MAKE) --no-print-directory all

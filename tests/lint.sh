@@ -40,7 +40,7 @@ tidy_one() {
 }
 
 tidy() {
-	library_flags=$(pkg-config --cflags lua5.4 libpq libcares libssl libcrypto libxxhash)
+	library_flags=$(pkg-config --cflags lua5.4 libpq libcares libssl libcrypto libxxhash libcurl jansson)
 	export library_flags
 	echo "$c_files" | grep '^core/.*\.c$' | xargs -P "$jobs" -n 1 sh tests/lint.sh --tidy
 }

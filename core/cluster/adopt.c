@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 #include "cluster/conninfo.h"
+#include "cluster/membership.h"
+#include "cluster/patroni.h"
 #include "cluster/pool_state.h"
 #include "cluster/probe.h"
 #include "cluster/writes.h"
@@ -22,7 +24,8 @@ static struct endpoint *find(const struct cluster *from, const struct endpoint *
 {
 	for (size_t i = 0; i < from->endpoint_count; i++) {
 		struct endpoint *e = from->endpoints[i];
-		if (!(taken >> i & 1) && conninfo_equal(e->conninfo, wanted->conninfo) &&
+		if (!e->absent && !(taken >> i & 1) &&
+		    conninfo_equal(e->conninfo, wanted->conninfo) &&
 		    (!by_name || strcmp(e->name, wanted->name) == 0))
 			return e;
 	}
@@ -55,6 +58,8 @@ void cluster_adopt_cancel(struct cluster *to, struct cluster *from)
 enum status cluster_adopt_prepare(struct cluster *to, struct cluster *from)
 {
 	struct pairs pairs;
+	if (patroni_inherit(to->patroni, from->patroni) != ST_OK)
+		return ST_ENOMEM;
 	pair_up(to, from, &pairs);
 	for (size_t i = 0; i < to->endpoint_count; i++) {
 		struct pool *pool, *next;
@@ -111,6 +116,7 @@ static void move_endpoint(struct endpoint *e, struct endpoint *made, struct clus
 	e->weight = made->weight;
 	e->quota.limit = made->quota.limit;
 	e->index = made->index;
+	e->serial = made->serial;
 	e->cluster = to;
 	to->endpoints[e->index] = e;
 	endpoint_free(made);
@@ -197,19 +203,21 @@ struct adoption cluster_adopt(struct cluster *to, struct cluster *from)
 	for (size_t i = 0; i < to->endpoint_count; i++)
 		if (pairs.old[i])
 			apply_config(to->endpoints[i]);
-	sum.added = to->endpoint_count - sum.kept;
-	sum.removed = from->endpoint_count;
+	sum.added = cluster_present(to) - sum.kept;
+	sum.removed = cluster_present(from);
 	return sum;
 }
 
 void cluster_retire(struct cluster *cluster)
 {
 	cluster->name = "";
+	patroni_stop(cluster->patroni);
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
 		struct endpoint *e = cluster->endpoints[i];
 		struct pool *pool, *next;
-		log_info(&cluster->context->log, "endpoint removed", LOG_T("endpoint", e->name),
-		         LOG_N("in_flight", e->in_flight));
+		if (!e->absent)
+			log_info(&cluster->context->log, "endpoint removed",
+			         LOG_T("endpoint", e->name), LOG_N("in_flight", e->in_flight));
 		probe_retire(e->probe);
 		HASH_ITER (hh, e->pools, pool, next)
 			pool_free(pool);

@@ -6,6 +6,7 @@
 #include "cluster/addresses.h"
 #include "cluster/conninfo.h"
 #include "cluster/dispatch.h"
+#include "cluster/patroni.h"
 #include "cluster/pool.h"
 #include "cluster/probe.h"
 #include "cluster/writes.h"
@@ -105,7 +106,7 @@ static bool check(const struct cluster_config *c, const struct complaint *to)
 		if (!in_range(c->endpoints[i].weight, 0))
 			return complain(to, "weight must be a number of at least 0");
 	}
-	if (primaries == 0)
+	if (primaries == 0 && !c->patroni)
 		return complain(to, "a cluster needs a primary");
 	if (c->endpoint_count > CLUSTER_ENDPOINTS)
 		return complain(to, "a cluster has at most %d endpoints", CLUSTER_ENDPOINTS);
@@ -150,17 +151,48 @@ static const char *host_of(const struct conninfo *info)
 	return host ? host : conninfo_get(info, "hostaddr");
 }
 
-static bool build_endpoint(struct cluster *cluster, size_t index,
-                           const struct endpoint_config *config, const struct complaint *to)
+/* Where and how to connect, as the config says. NULL: `wrong` says why not, or is empty. */
+static struct conninfo *build_conninfo(const struct endpoint_config *config, char *wrong,
+                                       size_t size)
 {
-	char wrong[200];
+	*wrong = '\0';
+	struct conninfo *info =
+	        conninfo_parse_at(config->url, config->host, config->port, wrong, size);
+	if (info || !config->lenient)
+		return info;
+	info = conninfo_broken(wrong);
+	if (!info)
+		*wrong = '\0';
+	return info;
+}
+
+static bool build_parts(struct endpoint *e, const struct endpoint_config *config)
+{
+	e->host = copy_or(host_of(e->conninfo), "localhost");
+	e->port = copy_or(conninfo_get(e->conninfo, "port"), "5432");
+	e->region = config->region ? strdup(config->region) : NULL;
+	if (!e->host || !e->port || (config->region && !e->region))
+		return false;
+	e->name = config->name ? strdup(config->name) : default_name(e);
+	e->probe = probe_new(e);
+	e->addresses = addresses_new(e);
+	return e->name && e->probe && e->addresses;
+}
+
+struct endpoint *endpoint_new(struct cluster *cluster, size_t index,
+                              const struct endpoint_config *config, char *error, size_t error_size)
+{
+	const struct complaint to = {error, error_size};
+	char wrong[200] = "";
 	struct endpoint *e = calloc(1, sizeof *e);
-	if (!e)
-		return complain(to, "out of memory");
-	cluster->endpoints[index] = e;
-	cluster->endpoint_count = index + 1;
+	if (!e) {
+		complain(&to, "out of memory");
+		return NULL;
+	}
+	endpoint_init(e);
 	e->cluster = cluster;
 	e->index = (unsigned)index;
+	e->serial = ++cluster->endpoints_made;
 	e->weight = config->weight;
 	/* Any number, so that another endpoint in its place is not taken for it: see adopt.h. */
 	e->incarnation = (unsigned)random_next(&cluster->context->random);
@@ -168,28 +200,18 @@ static bool build_endpoint(struct cluster *cluster, size_t index,
 	e->role = config->role;
 	e->configured = config->role == ROLE_PRIMARY;
 	e->fresh_as_of = config->role == ROLE_PRIMARY ? INFINITY : -INFINITY;
-	endpoint_init(e);
-	e->conninfo = conninfo_parse(config->url, wrong, sizeof wrong);
-	if (!e->conninfo && config->lenient)
-		e->conninfo = conninfo_broken(wrong);
-	else if (!e->conninfo)
-		return complain(to, "%s %zu: %s", role_name(config->role), index, wrong);
-	if (!e->conninfo)
-		return complain(to, "out of memory");
-	e->host = copy_or(host_of(e->conninfo), "localhost");
-	e->port = copy_or(conninfo_get(e->conninfo, "port"), "5432");
-	e->region = config->region ? strdup(config->region) : NULL;
-	if (!e->host || !e->port || (config->region && !e->region))
-		return complain(to, "out of memory");
-	e->name = config->name ? strdup(config->name) : default_name(e);
-	e->probe = probe_new(e);
-	e->addresses = addresses_new(e);
-	if (!e->name || !e->probe || !e->addresses)
-		return complain(to, "out of memory");
-	if (cluster_endpoint(cluster, e->name) != e)
-		return complain(to, "two endpoints are called %s; give one of them another name",
-		                e->name);
-	return true;
+	e->conninfo = build_conninfo(config, wrong, sizeof wrong);
+	if (!e->conninfo && *wrong)
+		complain(&to, "%s %zu: %s", role_name(config->role), index, wrong);
+	else if (!e->conninfo || !build_parts(e, config))
+		complain(&to, "out of memory");
+	else if (cluster_endpoint(cluster, e->name))
+		complain(&to, "two endpoints are called %s; give one of them another name",
+		         e->name);
+	else
+		return e;
+	endpoint_free(e);
+	return NULL;
 }
 
 static bool build_defaults(struct cluster *cluster, const struct complaint *to)
@@ -242,12 +264,21 @@ struct cluster *cluster_new(struct context *context, const struct cluster_config
 	list_init(&cluster->retired);
 	if (!build_limits(cluster, config))
 		goto no_memory;
-	cluster->endpoints = calloc(config->endpoint_count, sizeof(struct endpoint *));
+	cluster->endpoints = calloc(CLUSTER_ENDPOINTS, sizeof(struct endpoint *));
 	if (!cluster->endpoints)
 		goto no_memory;
-	for (size_t i = 0; i < config->endpoint_count; i++)
-		if (!build_endpoint(cluster, i, &config->endpoints[i], &to))
+	for (size_t i = 0; i < config->endpoint_count; i++) {
+		cluster->endpoints[i] =
+		        endpoint_new(cluster, i, &config->endpoints[i], error, error_size);
+		if (!cluster->endpoints[i])
 			goto fail;
+		cluster->endpoint_count = i + 1;
+	}
+	if (config->patroni) {
+		cluster->patroni = patroni_new(cluster, config->patroni, error, error_size);
+		if (!cluster->patroni)
+			goto fail;
+	}
 	if (!build_defaults(cluster, &to))
 		goto fail;
 	cluster_review(cluster);
@@ -267,12 +298,13 @@ void cluster_start(struct cluster *cluster)
 		         LOG_T("role", role_name(e->role)), LOG_T("region", e->region),
 		         LOG_N("weight", e->weight));
 	}
-	if (cluster->endpoint_count == 1)
+	if (cluster->endpoint_count == 1 && !cluster->patroni)
 		log_info(&cluster->context->log, "no replica configured: the primary serves all",
 		         LOG_T("endpoint", cluster->endpoints[0]->name));
 	for (size_t i = 0; i < cluster->endpoint_count; i++)
 		probe_start(cluster->endpoints[i]->probe);
 	cluster_review(cluster);
+	patroni_start(cluster->patroni);
 }
 
 void endpoint_free(struct endpoint *e)
@@ -299,6 +331,7 @@ void cluster_free(struct cluster *cluster)
 	if (!cluster)
 		return;
 	dispatch_close_all(cluster);
+	patroni_free(cluster->patroni);
 	for (size_t i = 0; i < cluster->endpoint_count; i++)
 		endpoint_free(cluster->endpoints[i]);
 	routes_free(cluster->routes);
@@ -327,6 +360,8 @@ unsigned cluster_server_demand(const struct cluster *cluster)
 {
 	const struct pool_config *p = &cluster->pool;
 	unsigned servers = p->size + p->reserve, count = (unsigned)cluster->endpoint_count;
+	if (cluster->patroni && count < PATRONI_MEMBERS)
+		count = PATRONI_MEMBERS;
 	if (p->max_per_endpoint && p->max_per_endpoint < servers)
 		servers = p->max_per_endpoint;
 	return (servers + 1) * count;
@@ -337,6 +372,8 @@ struct endpoint *cluster_endpoint(const struct cluster *cluster, const char *nam
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
 		struct endpoint *e = cluster->endpoints[i];
 		size_t host = strlen(e->host);
+		if (e->absent)
+			continue;
 		if (strcmp(e->name, name) == 0)
 			return e;
 		if (strncmp(e->host, name, host) == 0 && name[host] == ':' &&

@@ -22,6 +22,8 @@
 
 struct addresses;
 struct conninfo;
+struct patroni;
+struct patroni_config;
 struct pool;
 struct probe;
 struct party;
@@ -38,13 +40,14 @@ enum standing {
 };
 
 struct endpoint_config {
-	const char *url;    /* postgres://user:password@host:port/database?option=..., or key=value
-	                       pairs */
-	const char *name;   /* NULL: host:port */
-	const char *region; /* NULL: none */
-	double weight;      /* >= 0 */
-	enum role role;     /* where to start: the first probe decides */
-	bool lenient;       /* a wrong URL makes it an endpoint that is down, and is no error */
+	const char *url; /* postgres://user:password@host:port/database?option=..., or key=value
+	                    pairs */
+	const char *host, *port; /* NULL: as the URL says; else it says neither */
+	const char *name;        /* NULL: host:port */
+	const char *region;      /* NULL: none */
+	double weight;           /* >= 0 */
+	enum role role;          /* where to start: the first probe decides */
+	bool lenient; /* a wrong URL makes it an endpoint that is down, and is no error */
 };
 
 /* On what waits for an endpoint, or for the end of a pause, at the same time; 0: the default. */
@@ -65,12 +68,15 @@ struct cluster_config {
 	struct health_config health;
 	struct hold_limit hold_limit;
 	struct breaker_config breaker;
+	const struct patroni_config *patroni; /* who says which endpoints there are, beside those
+	                                         above; NULL: nobody */
 };
 
 /* One PostgreSQL instance. Its fields are for reading; they change only in the cluster room. */
 struct endpoint {
 	struct cluster *cluster;
-	unsigned index; /* its place in the cluster: bit 1 << index in sets of endpoints */
+	unsigned index;  /* its place in the cluster: bit 1 << index in sets of endpoints */
+	unsigned serial; /* of this one alone, among all that ever had a place in the cluster */
 	char *name, *host, *port, *region;
 	double weight;
 	struct conninfo *conninfo; /* where and how to connect; holds the secrets */
@@ -79,7 +85,9 @@ struct endpoint {
 	bool awaited;              /* probes have begun, and none has come back yet */
 	bool refuses;              /* the last probe was not let in */
 	bool read_only;            /* it takes no writes, whatever its role */
-	bool drained;              /* no new work; see endpoint_drain() */
+	bool drained;              /* no new work: it was ordered so, or it is absent */
+	bool ordered_out;          /* see endpoint_drain() */
+	bool absent;               /* it has left, see membership.h, and is shown to nobody */
 	enum standing standing;
 	uint32_t timeline;    /* as last probed; 0: not known */
 	uint64_t system;      /* its system identifier; 0: not known */
@@ -113,8 +121,10 @@ struct cluster {
 	struct session_configs *sessions;
 	struct health_config health;
 	struct breaker_config breaker;
-	struct endpoint **endpoints; /* each a block of its own, for others keep pointers to them */
+	struct endpoint **endpoints; /* CLUSTER_ENDPOINTS places; each a block of its own, for
+	                                others keep pointers to them */
 	size_t endpoint_count;
+	struct patroni *patroni; /* NULL: the endpoints stay as configured */
 	enum topology_state topology;
 	struct endpoint *primary; /* see cluster_primary() */
 	uint64_t system;          /* that all its endpoints share; 0: not known yet */
@@ -136,10 +146,11 @@ struct cluster {
 	char *probe_database; /* whose URL names none; NULL: not known yet */
 	struct list parked;   /* dispatches that wait, in arrival order: see dispatch.h */
 	struct hold_limit hold_limit;
-	unsigned held;       /* of the parked ones, those that hold_limit counts */
-	uint64_t held_bytes; /* and their bytes */
-	bool paused;         /* no new work is sent: see pause.h */
-	bool paused_quiet;   /* and the log has told that none is under way any more */
+	unsigned endpoints_made; /* ever: each has a serial number */
+	unsigned held;           /* of the parked ones, those that hold_limit counts */
+	uint64_t held_bytes;     /* and their bytes */
+	bool paused;             /* no new work is sent: see pause.h */
+	bool paused_quiet;       /* and the log has told that none is under way any more */
 	double paused_since;
 	struct counters counters;
 	struct counters counters_told;                /* as the log has told of them last */
@@ -160,7 +171,10 @@ void cluster_start(struct cluster *cluster);
 /* NULL is fine. Waiting borrowers are told ST_CLOSED; all borrowed servers must have come back. */
 void cluster_free(struct cluster *cluster);
 
-/* For the cluster room: one of its endpoints. Its servers must have come back. */
+/* For the cluster room: one endpoint, for that place. NULL, and `error` says what is wrong. Its
+ * servers must have come back when it is freed. */
+struct endpoint *endpoint_new(struct cluster *cluster, size_t index,
+                              const struct endpoint_config *config, char *error, size_t error_size);
 void endpoint_free(struct endpoint *endpoint);
 
 /* What a query without a verdict gets. */
@@ -175,7 +189,7 @@ const struct session_config *cluster_session_config(const struct cluster *cluste
  * More users and databases have more pools. */
 unsigned cluster_server_demand(const struct cluster *cluster);
 
-/* By name or by "host:port"; NULL: none. */
+/* By name or by "host:port"; NULL: none, or it is absent. */
 struct endpoint *cluster_endpoint(const struct cluster *cluster, const char *name);
 
 /* The endpoint that is the primary as far as is known, which may be down, or not have answered yet.
@@ -212,7 +226,8 @@ struct answer {
 	double latency;    /* s until the answer was read */
 	double paused;     /* s of it in which nobody could have read it */
 };
-void endpoint_init(struct endpoint *endpoint); /* for cluster_new(): what is not zero */
+void endpoint_init(struct endpoint *endpoint); /* for endpoint_new(): what is not zero */
+void endpoint_trim(struct endpoint *endpoint); /* soon, idle servers that may not rest are closed */
 void endpoint_answered(struct endpoint *endpoint, const struct answer *answer);
 
 /* A write was seen done: it is noted for the scopes that routes have, and probes hurry, so that
@@ -263,6 +278,9 @@ void endpoint_failed(struct endpoint *endpoint);
 
 /* A borrower gave its server back in good order. */
 void endpoint_served(struct endpoint *endpoint);
+
+/* There is news of it: probed at once, though it be down. */
+void endpoint_retry(struct endpoint *endpoint);
 
 /* Its host name stands for other addresses now. */
 void endpoint_moved(struct endpoint *endpoint);

@@ -66,7 +66,28 @@ static bool port_is_right(const struct conninfo *info)
 	return (!end || !*end) && number >= 1 && number <= 65535;
 }
 
+/* False: out of memory, or the URL has named it. */
+static bool place(const struct conninfo *info, const char *keyword, const char *value)
+{
+	for (PQconninfoOption *o = info->options; value && o->keyword; o++) {
+		if (strcmp(o->keyword, keyword) != 0)
+			continue;
+		if (o->val && *o->val)
+			return false;
+		free(o->val);
+		o->val = strdup(value);
+		return o->val != NULL;
+	}
+	return true;
+}
+
 struct conninfo *conninfo_parse(const char *url, char *error, size_t error_size)
+{
+	return conninfo_parse_at(url, NULL, NULL, error, error_size);
+}
+
+struct conninfo *conninfo_parse_at(const char *url, const char *host, const char *port, char *error,
+                                   size_t error_size)
 {
 	char *message = NULL;
 	struct conninfo *info = calloc(1, sizeof *info);
@@ -74,6 +95,13 @@ struct conninfo *conninfo_parse(const char *url, char *error, size_t error_size)
 		info->options = PQconninfoParse(url, &message);
 	if (!info || !info->options) {
 		explain(error, error_size, message);
+		goto fail;
+	}
+	if ((host && conninfo_get(info, "hostaddr")) || !place(info, "host", host) ||
+	    !place(info, "port", port)) {
+		snprintf(error, error_size,
+		         "invalid URL: it names a host or a port, which are found elsewhere; "
+		         "expected postgres://user:password@/database");
 		goto fail;
 	}
 	if (!names_one_host(info)) {

@@ -18,6 +18,11 @@ struct conninfo_params {
 /* From a postgres:// URL or key=value pairs. On failure NULL, and `error` says what is wrong and
  * shows the right form, without repeating any of `url`, which may hold a password. */
 struct conninfo *conninfo_parse(const char *url, char *error, size_t error_size);
+
+/* The same, at this host and port, either of which may be NULL: then it is the URL's. A URL that
+ * names one of them all the same is wrong. */
+struct conninfo *conninfo_parse_at(const char *url, const char *host, const char *port, char *error,
+                                   size_t error_size);
 void conninfo_free(struct conninfo *info); /* NULL is fine */
 
 /* What the URL says of `keyword`, or NULL. */

@@ -278,7 +278,7 @@ void endpoint_init(struct endpoint *e)
 	ev_init(&e->trimming, on_trimming);
 }
 
-static void trim_soon(struct endpoint *e)
+void endpoint_trim(struct endpoint *e)
 {
 	struct ev_loop *loop = e->cluster->context->loop;
 	ev_timer_stop(loop, &e->trimming);
@@ -291,19 +291,27 @@ void endpoint_moved(struct endpoint *e)
 	forget(e);
 	health_retry(&e->health, clock_now());
 	probe_moved(e->probe);
-	trim_soon(e);
+	endpoint_trim(e);
+}
+
+void endpoint_retry(struct endpoint *e)
+{
+	health_retry(&e->health, clock_now());
+	probe_reschedule(e->probe);
+	endpoint_check(e);
 }
 
 void endpoint_drain(struct endpoint *e, bool drained)
 {
-	if (e->drained == drained)
+	if (e->ordered_out == drained)
 		return;
-	e->drained = drained;
+	e->ordered_out = drained;
+	e->drained = drained || e->absent;
 	log_info(log_of(e),
 	         drained ? "endpoint drained: it gets no new work" : "endpoint undrained",
 	         LOG_T("endpoint", e->name), LOG_N("in_flight", e->in_flight));
 	cluster_review(e->cluster);
-	trim_soon(e);
+	endpoint_trim(e);
 }
 
 double endpoint_staleness(const struct endpoint *e, double now)

@@ -211,9 +211,10 @@ void probe_free(struct probe *p)
 
 void probe_start(struct probe *p)
 {
-	if (p->started)
+	if (p->started && !p->retired)
 		return;
 	p->started = true;
+	p->retired = false;
 	/* Of one alone there is nothing to find out: traffic may try it at once. */
 	p->endpoint->awaited = p->endpoint->cluster->endpoint_count > 1;
 	begin(p);

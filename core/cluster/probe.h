@@ -18,10 +18,11 @@ struct probe *probe_new(struct endpoint *endpoint);
 void probe_free(struct probe *probe); /* NULL is fine */
 
 /* Probes at once, then at the times that the endpoint's health says; nothing where it was started
- * before. */
+ * before, and not retired since. */
 void probe_start(struct probe *probe);
 
-/* Never again: its endpoint takes no new work. The others of these do nothing then. */
+/* Never again, or until it is started anew: its endpoint takes no new work. The others of these do
+ * nothing then. */
 void probe_retire(struct probe *probe);
 
 /* Follows a changed health.next; while the primary is looked for (cluster_searches()), endpoints

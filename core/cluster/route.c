@@ -15,8 +15,8 @@ struct route {
 	struct route *next; /* in its cluster's list */
 	struct cluster *cluster;
 	struct route_config config;
-	char *name, *region, *prefer;     /* what the config's strings point to */
-	double credit[CLUSTER_ENDPOINTS]; /* round robin's memory */
+	char *name, *region, *prefer, *names; /* what the config's strings point to */
+	double credit[CLUSTER_ENDPOINTS];     /* round robin's memory */
 };
 
 static char *copy(const char *text, bool *failed)
@@ -44,6 +44,32 @@ static const char *target_name(const struct route_config *config, char *space, s
 	return space;
 }
 
+static size_t names_size(const char *names)
+{
+	const char *end = names;
+	while (*end)
+		end += strlen(end) + 1;
+	return (size_t)(end - names) + 1;
+}
+
+static void name_endpoints(struct route *r)
+{
+	if (!r->names)
+		return;
+	r->config.named = 0;
+	for (const char *name = r->names; *name; name += strlen(name) + 1) {
+		const struct endpoint *e = cluster_endpoint(r->cluster, name);
+		if (e)
+			r->config.named |= UINT64_C(1) << e->index;
+	}
+}
+
+void routes_name_endpoints(struct route *first)
+{
+	for (; first; first = first->next)
+		name_endpoints(first);
+}
+
 struct route *route_new(struct cluster *cluster, const struct route_config *config)
 {
 	char space[128];
@@ -57,6 +83,10 @@ struct route *route_new(struct cluster *cluster, const struct route_config *conf
 	               &failed);
 	r->region = copy(config->region, &failed);
 	r->prefer = copy(config->prefer, &failed);
+	if (config->names) {
+		r->names = malloc(names_size(config->names));
+		failed |= !r->names;
+	}
 	if (failed) {
 		route_free(r);
 		return NULL;
@@ -72,6 +102,10 @@ struct route *route_new(struct cluster *cluster, const struct route_config *conf
 	r->config.name = r->name;
 	r->config.region = r->region;
 	r->config.prefer = r->prefer;
+	r->config.names = r->names;
+	if (r->names)
+		memcpy(r->names, config->names, names_size(config->names));
+	name_endpoints(r);
 	r->next = cluster->routes;
 	cluster->routes = r;
 	return r;
@@ -82,6 +116,7 @@ void route_free(struct route *r)
 	free(r->name);
 	free(r->region);
 	free(r->prefer);
+	free(r->names);
 	free(r);
 }
 

@@ -19,7 +19,9 @@ enum route_target { TO_PRIMARY, TO_REPLICAS, TO_ANY, TO_NAMED, TO_REGION };
 struct route_config {
 	const char *name; /* what logs and `moongate explain` call it; NULL: made from the target */
 	enum route_target to;
-	uint64_t named;     /* TO_NAMED: a bit per endpoint, by its index in the cluster */
+	uint64_t named;    /* TO_NAMED: a bit per endpoint, by its index in the cluster */
+	const char *names; /* TO_NAMED: these, each ending with a NUL, the last with two; so `named`
+	                      follows who joins. NULL: `named` is all */
 	const char *region; /* TO_REGION */
 	enum balance balance;
 	enum consistency consistency;
@@ -69,6 +71,9 @@ bool route_needs_primary(const struct route *route, const struct demand *demand)
 /* For the cluster: one route, and a whole list of them. */
 void route_free(struct route *route);
 void routes_free(struct route *first);
+
+/* Who joins or leaves may be who a route means. */
+void routes_name_endpoints(struct route *first);
 
 const char *route_name(const struct route *route);
 const struct route_config *route_config(const struct route *route);

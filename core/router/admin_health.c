@@ -35,7 +35,7 @@ static void look_at(const struct cluster *c, enum link_state *primary, enum link
 	if (!p && c->endpoint_count == 1)
 		return;
 	for (size_t i = 0; i < c->endpoint_count; i++)
-		if (c->endpoints[i] != p)
+		if (c->endpoints[i] != p && !c->endpoints[i]->absent)
 			worsen(replica, state_of(c->endpoints[i]));
 }
 
@@ -89,8 +89,11 @@ static void put_endpoints(FILE *out, const struct script *script, const char *on
 		const struct script_cluster *c = script_cluster_at(script, i);
 		if (only && strcmp(only, c->database) != 0)
 			continue;
-		for (size_t k = 0; k < c->cluster->endpoint_count; k++, comma = ",") {
+		for (size_t k = 0; k < c->cluster->endpoint_count; k++) {
+			if (c->cluster->endpoints[k]->absent)
+				continue;
 			fputs(comma, out);
+			comma = ",";
 			put_endpoint(out, c->database, c->cluster->endpoints[k]);
 		}
 	}

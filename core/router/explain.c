@@ -3,6 +3,7 @@
 #include "router/explain.h"
 
 #include "base/buffer.h"
+#include "cluster/patroni.h"
 #include "router/json.h"
 #include "sql/classifier.h"
 #include "sql/split.h"
@@ -222,6 +223,9 @@ int explain_check(struct context *context, const char *path, const struct script
 	for (size_t i = 0; i < script_cluster_count(script); i++) {
 		const struct script_cluster *home = script_cluster_at(script, i);
 		printf("  database  %s\n", home->database);
+		if (home->cluster->patroni)
+			printf("    members of the Patroni cluster at %s\n",
+			       patroni_place(home->cluster->patroni));
 		for (size_t k = 0; k < home->cluster->endpoint_count; k++) {
 			const struct endpoint *e = home->cluster->endpoints[k];
 			printf("    %-8s  %s weight %g%s%s\n", role_name(e->role), e->name,

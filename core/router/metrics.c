@@ -4,6 +4,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "base/version.h"
+#include "cluster/patroni.h"
 #include "cluster/pause.h"
 #include "cluster/pool.h"
 #include "router/admin_pages.h"
@@ -70,9 +71,20 @@ static void put_router(FILE *out, const struct worker *w)
 	          w->context.servers);
 }
 
+/* Those that have left, and have not been let go yet. */
+static unsigned count_leaving(const struct cluster *c)
+{
+	unsigned count = 0;
+	for (size_t i = 0; i < c->endpoint_count; i++)
+		count += c->endpoints[i]->absent && c->endpoints[i]->in_flight;
+	return count;
+}
+
 static void put_reloads(FILE *out, const struct worker *w)
 {
 	unsigned retired = 0;
+	for (size_t i = 0; i < script_cluster_count(w->script); i++)
+		retired += count_leaving(script_cluster_at(w->script, i)->cluster);
 	LIST_EACH (&w->retired, link)
 		retired += (unsigned)LIST_ENTRY(link, struct cluster, retired)->endpoint_count;
 	put_plain(out, "reloads_total", COUNTER, "Scripts that have taken over.",
@@ -139,6 +151,11 @@ static double at_work(const struct script_cluster *c)
 	return cluster_servers_at_work(c->cluster);
 }
 
+static double patroni_answers(const struct script_cluster *c)
+{
+	return patroni_trouble(c->cluster->patroni) == NULL;
+}
+
 static const struct cluster_metric of_cluster[] = {
         {"policy_calls_total", COUNTER, "Questions to the policy.", calls},
         {"policy_errors_total", COUNTER, "Errors of the policy; the default route was taken.",
@@ -149,6 +166,8 @@ static const struct cluster_metric of_cluster[] = {
         {"queries_held", GAUGE, "Of these, those that hold_limit counts.", held},
         {"paused", GAUGE, "1: no new work is sent.", paused},
         {"servers_at_work", GAUGE, "Servers lent or being opened.", at_work},
+        {"patroni_up", GAUGE, "0: Patroni does not answer. 1: it does, or is not asked.",
+         patroni_answers},
 };
 
 static void put_clusters(FILE *out, const struct script *script, const struct cluster_metric *m)
@@ -273,6 +292,8 @@ static void put_endpoints(FILE *out, const struct script *script, const struct e
 		const struct script_cluster *c = script_cluster_at(script, i);
 		for (size_t k = 0; k < c->cluster->endpoint_count; k++) {
 			const struct endpoint *e = c->cluster->endpoints[k];
+			if (e->absent)
+				continue;
 			put_names(out, m->name, c, e);
 			fputc('}', out);
 			put_value(out, m->value(e));
@@ -336,7 +357,8 @@ static void put_pools(FILE *out, const struct script *script, const struct pool_
 	for (size_t i = 0; i < script_cluster_count(script); i++) {
 		const struct script_cluster *c = script_cluster_at(script, i);
 		for (size_t k = 0; k < c->cluster->endpoint_count; k++)
-			put_pools_of(out, c, c->cluster->endpoints[k], m);
+			if (!c->cluster->endpoints[k]->absent)
+				put_pools_of(out, c, c->cluster->endpoints[k], m);
 	}
 }
 

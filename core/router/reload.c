@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/reload.h"
 
+#include "cluster/membership.h"
 #include "router/admin.h"
 #include "router/client.h"
 #include "router/listener.h"
@@ -130,7 +131,7 @@ static void retire_clusters(struct worker *w)
 {
 	for (size_t i = 0; i < script_cluster_count(w->script); i++) {
 		struct cluster *old = script_take_cluster(w->script, i);
-		w->reloads.last.removed += old->endpoint_count;
+		w->reloads.last.removed += cluster_present(old);
 		cluster_retire(old);
 		list_push_back(&w->retired, &old->retired);
 	}

@@ -3,6 +3,8 @@
  * Whatever is made of a cluster hangs on its userdata, the policy's function too: a cluster that
  * nobody refers to any more is collected with all of it. */
 /* SPDX-License-Identifier: MIT */
+#include "cluster/membership.h"
+#include "cluster/patroni.h"
 #include "script/fields.h"
 #include "script/handles.h"
 #include "script/loans.h"
@@ -179,6 +181,41 @@ static size_t take_endpoints(lua_State *L, int options, struct endpoint_config *
 	return count;
 }
 
+/* Both lists stay on the stack, in userdata of their own; the strings stay in their tables. */
+static bool take_patroni(lua_State *L, int options, struct patroni_config *c)
+{
+	if (!take_table(L, options, "patroni"))
+		return false; /* nil stays in its place */
+	int t = lua_gettop(L);
+	take_table(L, t, "urls");
+	c->url_count = lua_rawlen(L, -1);
+	const char **urls = lua_newuserdatauv(L, (c->url_count + 1) * sizeof *urls, 0);
+	for (size_t i = 0; i < c->url_count; i++) {
+		lua_rawgeti(L, t + 1, (lua_Integer)i + 1);
+		urls[i] = luaL_checkstring(L, -1);
+		lua_pop(L, 1);
+	}
+	take_table(L, t, "members");
+	c->member_count = lua_rawlen(L, -1);
+	struct patroni_known *members =
+	        lua_newuserdatauv(L, (c->member_count + 1) * sizeof *members, 0);
+	for (size_t i = 0; i < c->member_count; i++) {
+		lua_rawgeti(L, t + 3, (lua_Integer)i + 1);
+		int member = lua_gettop(L);
+		members[i].name = take_string(L, member, "name", NULL);
+		members[i].region = take_string(L, member, "region", NULL);
+		members[i].weight = take_number(L, member, "weight", 1);
+		lua_pop(L, 1);
+	}
+	c->urls = urls;
+	c->members = members;
+	c->connect = take_string(L, t, "connect", NULL);
+	c->ca = take_string(L, t, "ca", NULL);
+	c->interval = take_number(L, t, "interval", 0);
+	c->timeout = take_number(L, t, "timeout", 0);
+	return true;
+}
+
 /* Pushes the userdata, as yet without a cluster. */
 static struct cluster_handle *push_handle(lua_State *L)
 {
@@ -214,7 +251,7 @@ static void set_policy(lua_State *L, int factory, int cluster, struct cluster_ha
  * the loop is the module's own; the router starts its clusters itself. */
 static int new_cluster(lua_State *L)
 {
-	char wrong[256];
+	char wrong[512];
 	struct endpoint_config endpoints[CLUSTER_ENDPOINTS];
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 2);
@@ -224,11 +261,12 @@ static int new_cluster(lua_State *L)
 	                                .session = take_timeouts(L, 1),
 	                                .health = take_health(L, 1),
 	                                .hold_limit = take_hold_limit(L, 1),
-
 	                                .breaker = take_breaker(L, 1)};
 	struct cluster_handle *h = push_handle(L);
 	config.users = take_overrides(L, 1, "users");
 	config.databases = take_overrides(L, 1, "databases");
+	struct patroni_config patroni;
+	config.patroni = take_patroni(L, 1, &patroni) ? &patroni : NULL;
 	h->cluster = cluster_new(h->state->context, &config, wrong, sizeof wrong);
 	lua_settop(L, 3);
 	if (!h->cluster) {
@@ -269,10 +307,12 @@ static int push_primary(lua_State *L, const struct cluster *c)
 static int push_all(lua_State *L, const struct cluster *c)
 {
 	lua_createtable(L, (int)c->endpoint_count, 0);
-	for (unsigned i = 0; i < c->endpoint_count; i++) {
-		push_endpoint(L, 1, i);
-		lua_rawseti(L, -2, (lua_Integer)i + 1);
-	}
+	lua_Integer count = 0;
+	for (unsigned i = 0; i < c->endpoint_count; i++)
+		if (!c->endpoints[i]->absent) {
+			push_endpoint(L, 1, i);
+			lua_rawseti(L, -2, ++count);
+		}
 	return 1;
 }
 
@@ -324,7 +364,7 @@ static int cluster_tostring(lua_State *L)
 	const struct cluster_handle *h = luaL_checkudata(L, 1, CLUSTER_HANDLE);
 	if (h->cluster)
 		lua_pushfstring(L, "%s: %d endpoints", CLUSTER_HANDLE,
-		                (int)h->cluster->endpoint_count);
+		                (int)cluster_present(h->cluster));
 	else
 		lua_pushfstring(L, "%s (closed)", CLUSTER_HANDLE);
 	return 1;

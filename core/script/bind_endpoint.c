@@ -56,7 +56,10 @@ static struct endpoint *check_endpoint(lua_State *L, int upvalue)
 		luaL_typeerror(L, 1, ENDPOINT_HANDLE);
 	if (!h->owner->cluster)
 		luaL_error(L, "the endpoint's cluster is closed");
-	return h->owner->cluster->endpoints[h->index];
+	struct endpoint *e = endpoint_of(h);
+	if (!e)
+		luaL_error(L, "the endpoint has left its cluster");
+	return e;
 }
 
 static int push_error(lua_State *L, const struct endpoint *e)
@@ -179,22 +182,27 @@ static int endpoint_index(lua_State *L)
 static int endpoint_tostring(lua_State *L)
 {
 	const struct endpoint_handle *h = luaL_checkudata(L, 1, ENDPOINT_HANDLE);
-	if (h->owner->cluster)
-		lua_pushfstring(L, "%s: %s", ENDPOINT_HANDLE,
-		                h->owner->cluster->endpoints[h->index]->name);
+	const struct endpoint *e = h->owner->cluster ? endpoint_of(h) : NULL;
+	if (e)
+		lua_pushfstring(L, "%s: %s", ENDPOINT_HANDLE, e->name);
 	else
-		lua_pushfstring(L, "%s (closed)", ENDPOINT_HANDLE);
+		lua_pushfstring(L, "%s (%s)", ENDPOINT_HANDLE,
+		                h->owner->cluster ? "left" : "closed");
 	return 1;
 }
 
 void push_endpoint(lua_State *L, int cluster, unsigned index)
 {
+	struct cluster_handle *owner = lua_touserdata(L, cluster);
 	lua_getiuservalue(L, cluster, CLUSTER_ENDPOINTS_TABLE);
-	if (lua_rawgeti(L, -1, (lua_Integer)index + 1) == LUA_TNIL) {
+	lua_rawgeti(L, -1, (lua_Integer)index + 1);
+	const struct endpoint_handle *known = lua_touserdata(L, -1);
+	if (!known || !endpoint_of(known)) {
 		lua_pop(L, 1);
 		struct endpoint_handle *h = lua_newuserdatauv(L, sizeof *h, 1);
-		h->owner = lua_touserdata(L, cluster);
+		h->owner = owner;
 		h->index = index;
+		h->serial = owner->cluster->endpoints[index]->serial;
 		lua_pushvalue(L, cluster);
 		lua_setiuservalue(L, -2, 1);
 		luaL_setmetatable(L, ENDPOINT_HANDLE);

@@ -1,5 +1,6 @@
 /* bind_route.c - cluster:route{...} and moongate.reject(): what a policy may return. */
 /* SPDX-License-Identifier: MIT */
+#include "cluster/patroni.h"
 #include "script/fields.h"
 #include "script/handles.h"
 #include "script/misuse.h"
@@ -27,27 +28,35 @@ static bool refuse_name(lua_State *L, const struct cluster *c, const char *name)
 	return false;
 }
 
-static bool take_names(lua_State *L, int options, const struct cluster *c, uint64_t *named)
+/* Which endpoints those are, the route finds itself, again and again where Patroni's members come
+ * and go; elsewhere each of them must be there. The names stay on the stack. */
+static bool take_names(lua_State *L, int options, const struct cluster *c,
+                       struct route_config *config)
 {
 	if (!take_table(L, options, "names"))
 		return true;
 	int list = lua_gettop(L);
+	lua_pushliteral(L, "");
 	for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
 		const char *name = luaL_checkstring(L, -1);
-		const struct endpoint *e = cluster_endpoint(c, name);
-		if (!e)
+		if (!c->patroni && !cluster_endpoint(c, name))
 			return refuse_name(L, c, name);
-		*named |= UINT64_C(1) << e->index;
-		lua_settop(L, list);
+		lua_pushlstring(L, "", 1);
+		lua_concat(L, 3);
 	}
+	lua_pop(L, 1);
+	config->names = lua_tostring(L, -1);
 	return true;
 }
 
 static bool known_region(lua_State *L, const struct cluster *c, const char *region)
 {
+	if (!region)
+		return true;
+	if (patroni_has_region(c->patroni, region))
+		return true;
 	for (size_t i = 0; i < c->endpoint_count; i++)
-		if (!region ||
-		    (c->endpoints[i]->region && strcmp(c->endpoints[i]->region, region) == 0))
+		if (c->endpoints[i]->region && strcmp(c->endpoints[i]->region, region) == 0)
 			return true;
 	lua_pushfstring(L, "no endpoint has the region \"%s\"", region);
 	return false;
@@ -72,7 +81,7 @@ static bool take_config(lua_State *L, int options, const struct cluster *c,
 	        .fallback_primary = take_string(L, options, "fallback", NULL) != NULL,
 	        .hold = take_number(L, options, "hold", 0),
 	};
-	return take_names(L, options, c, &config->named) && known_region(L, c, config->region) &&
+	return take_names(L, options, c, config) && known_region(L, c, config->region) &&
 	       known_region(L, c, config->prefer);
 }
 

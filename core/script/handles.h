@@ -63,8 +63,16 @@ struct route_handle {
 /* User value 1: the cluster's userdata. */
 struct endpoint_handle {
 	struct cluster_handle *owner;
-	unsigned index;
+	unsigned index, serial;
 };
+
+/* NULL: it has left the cluster for good, and another is in its place. The cluster is not closed.
+ */
+static inline struct endpoint *endpoint_of(const struct endpoint_handle *h)
+{
+	struct endpoint *e = h->owner->cluster->endpoints[h->index];
+	return e->serial == h->serial ? e : NULL;
+}
 
 /* What moongate.router() makes has no content of its own, but three user values: the address to
  * listen on, a table from the names of databases to clusters, and admin's address or nil. */

@@ -95,9 +95,9 @@ static struct verdict judge(lua_State *L, struct policy *p, const struct query *
 	if (lua_isnil(L, -1))
 		return policy_default(p, q);
 	const struct endpoint_handle *e = state_handle(L, state, -1, HANDLE_ENDPOINT);
-	if (e && e->owner == p->owner)
-		return (struct verdict){.kind = VERDICT_ENDPOINT,
-		                        .endpoint = p->owner->cluster->endpoints[e->index]};
+	struct endpoint *endpoint = e && e->owner == p->owner ? endpoint_of(e) : NULL;
+	if (endpoint)
+		return (struct verdict){.kind = VERDICT_ENDPOINT, .endpoint = endpoint};
 	const struct rejection *rejection = state_handle(L, state, -1, HANDLE_REJECTION);
 	if (rejection)
 		return reject(p, rejection);

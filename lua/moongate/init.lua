@@ -65,7 +65,7 @@ local M = {
 
 ---@class moongate.Cluster
 ---@field primary moongate.Endpoint?
----@field replicas moongate.Endpoint[]
+---@field replicas moongate.Endpoint[]  those of now: with Patroni endpoints come and go
 ---@field endpoints moongate.Endpoint[]
 ---@field query fun(self, sql: string, ...): table?, string?, string?  rows, or nil, message, code
 ---@field transaction fun(self, fn: fun(tx: moongate.Transaction): ...): any, string?, string?
@@ -89,8 +89,23 @@ cluster_methods.route = core.checked("cluster:route", function(self, opts)
   return core.route(self, config)
 end)
 
+---Who says which endpoints a cluster has: the members of a Patroni cluster, as they come and go.
+---@class moongate.Patroni
+
+---@type fun(opts: moongate.PatroniOptions): moongate.Patroni
+M.patroni = core.checked("moongate.patroni", options.patroni)
+
+---@class moongate.PatroniOptions
+---@field url string|string[]  of Patroni's REST API, at one member or several: "http://db1:8008"
+---@field connect string?      how to connect to a member, without host and port: "postgres://user:password@/app"
+---@field interval number?     seconds between two looks; default 2
+---@field timeout number?      seconds that an answer may take; default 2
+---@field ca string?           a file of certificates to trust with https://; default: the system's
+---@field members table<string, { region: string?, weight: number? }>?  what Patroni does not say of them
+
 ---@type fun(opts: table): moongate.Cluster
----opts: primary, replicas, pool, timeouts, users, databases, health, backoff, breaker, hold_limit, policy, null
+---opts: patroni, or primary and replicas; pool, timeouts, users, databases, health, backoff, breaker,
+---hold_limit, policy, null
 M.cluster = core.checked("moongate.cluster", function(opts)
   local config, why = options.cluster(opts)
   if not config then return nil, why end

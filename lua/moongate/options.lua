@@ -263,8 +263,77 @@ local function overrides_of(what)
   end
 end
 
+local rest_refuse = must_be("an http:// or https:// URL of Patroni's REST API, such as \"http://db1:8008\"")
+
+local function rest_url(value, where)
+  if type(value) == "string" and value:find("^https?://[^/%s%c]+/?[^%s%c]*$") then return value end
+  return rest_refuse(value, where)
+end
+
+local rest_list = list_of(rest_url, "a list of such URLs")
+
+---One or several, always as a list.
+local function rest_urls(value, where)
+  if type(value) ~= "table" then
+    local checked, why = rest_url(value, where)
+    return checked and { checked }, why
+  end
+  if #value == 0 and next(value) == nil then return nil, where .. " names no URL" end
+  return rest_list(value, where)
+end
+
+local member = options_of { region = region, weight = weight }
+
+---A list of members, each with its `name`, from a table by name.
+local function members(value, where)
+  if type(value) ~= "table" then
+    return must_be("a table from names of members to { region = ..., weight = ... }")(value, where)
+  end
+  local list = {}
+  for i, key in ipairs(sorted_keys(value)) do
+    local checked, why = name(key, where .. "'s key")
+    if checked then checked, why = member(value[key], ("%s.%s"):format(where, key)) end
+    if not checked then return nil, why end
+    checked.name = key
+    list[i] = checked
+  end
+  return list
+end
+
+local patroni = options_of({
+  url = rest_urls,
+  connect = url,
+  interval = some_seconds,
+  timeout = some_seconds,
+  ca = text("the name of a file of certificates"),
+  members = members,
+}, { "url" })
+
+local patroni_mt = { __name = "moongate.patroni", __metatable = "moongate.patroni" }
+
+---@param options any  as in moongate.patroni
+---@return table? config, string? why
+function M.patroni(options)
+  local checked, why = patroni(options)
+  if not checked then return nil, why end
+  return setmetatable({
+    urls = checked.url,
+    connect = checked.connect or "postgres://",
+    interval = checked.interval or 2,
+    timeout = checked.timeout or 2,
+    ca = checked.ca,
+    members = checked.members or {},
+  }, patroni_mt)
+end
+
+local function is_patroni(value, where)
+  if getmetatable(value) == patroni_mt.__metatable then return value end
+  return must_be("a moongate.patroni { url = ... }")(value, where)
+end
+
 local cluster = options_of({
   primary = endpoint,
+  patroni = is_patroni,
   replicas = list_of(endpoint, "a list of URLs or { url = ... }"),
   pool = pool,
   timeouts = timeouts,
@@ -291,21 +360,26 @@ local cluster = options_of({
   },
   null = choice { "nil" },
   policy = factory,
-}, { "primary" })
+})
 
 ---@param options any  as in moongate.cluster
 ---@return table? config, string? why
 function M.cluster(options)
   local checked, why = cluster(options)
   if not checked then return nil, why end
+  if checked.patroni and (checked.primary or checked.replicas) then
+    return nil, "it takes either patroni, who knows the members, or primary and replicas"
+  end
   local primary = checked.primary
-  primary.role = "primary"
+  if not primary and not checked.patroni then return nil, "primary is missing" end
   local endpoints = { primary }
+  if primary then primary.role = "primary" end
   for i, replica in ipairs(checked.replicas or {}) do
     replica.role = "replica"
     endpoints[i + 1] = replica
   end
   return {
+    patroni = checked.patroni,
     endpoints = endpoints,
     pool = checked.pool,
     timeouts = checked.timeouts,

@@ -386,6 +386,7 @@ end
 ---@field tls boolean?       with a certificate of its own signing (DIR/server.crt)
 ---@field passwords table<string, string>?  roles that must log in by SCRAM, over TCP
 ---@field settings table<string, string|number|boolean>?  for postgresql.conf
+---@field bare boolean?      no server: others make them, in the nodes' data directories and at their ports
 
 ---Makes and starts a cluster. Superuser `postgres`, no password. Failures raise, and leave nothing.
 ---@param options moongate.throwaway.Options?
@@ -397,6 +398,7 @@ function M.start(options)
     cluster.bindir = find_bindir()
     cluster.account = find_account() or {}
     own(cluster, cluster.dir)
+    if options.bare then return end
     create_primary(cluster, options)
     create_replicas(cluster)
   end)

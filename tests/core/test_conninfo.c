@@ -49,12 +49,32 @@ static void a_broken_one_equals_none(void **state)
 	conninfo_free(broken);
 }
 
+static void a_place_is_put_into_a_url_that_names_none(void **state)
+{
+	(void)state;
+	char wrong[200];
+	struct conninfo *x = conninfo_parse_at("postgres://app:a@/app", "db1", "5433", wrong,
+	                                       sizeof wrong),
+	                *y = conninfo_parse("postgres://app:a@db1:5433/app", wrong, sizeof wrong);
+	assert_true(conninfo_equal(x, y));
+	conninfo_free(x);
+	conninfo_free(y);
+	static const char *const taken[] = {"postgres://app@db2/app", "postgres://app@/app?port=1",
+	                                    "hostaddr=127.0.0.1"};
+	for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+		assert_null(conninfo_parse_at(taken[i], "db1", "5433", wrong, sizeof wrong));
+		assert_non_null(strstr(wrong, "it names a host or a port"));
+	}
+	assert_null(conninfo_parse_at("postgres://", "db1,db2", "5433", wrong, sizeof wrong));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(the_same_place_by_another_form_is_the_same),
 	        cmocka_unit_test(whatever_differs_is_another_place),
 	        cmocka_unit_test(a_broken_one_equals_none),
+	        cmocka_unit_test(a_place_is_put_into_a_url_that_names_none),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,42 @@ describe("options", function()
     return complaint(function() return (moongate.cluster(options)) end)
   end
 
+  it("takes Patroni's members instead of a primary, and says what is wrong with them", function()
+    local REST <const> = "http://localhost:1"
+    local cases = {
+      { "url is missing", {} },
+      { [[url must be an http:// or https:// URL of Patroni's REST API, such as "http://db1:8008", not a string]],
+        { url = "db1:8008" } },
+      { "url names no URL", { url = {} } },
+      { [[url[2] must be an http:// or https:// URL of Patroni's REST API, such as "http://db1:8008", not 3]],
+        { url = { REST, 3 } } },
+      { 'unknown option "intervall" (did you mean "interval"?)', { url = REST, intervall = 1 } },
+      { "interval must be a number of seconds of at least 0.001, not 0", { url = REST, interval = 0 } },
+      { 'unknown option "members.n1.weigth" (did you mean "weight"?)',
+        { url = REST, members = { n1 = { weigth = 1 } } } },
+    }
+    for _, case in ipairs(cases) do
+      assert.equal("moongate.patroni: " .. case[1], complaint(function() return (moongate.patroni(case[2])) end))
+    end
+    local patroni = moongate.patroni { url = REST }
+    assert.equal("moongate.cluster: patroni must be a moongate.patroni { url = ... }, not a table",
+      cluster_complaint { patroni = { url = REST } })
+    assert.equal("moongate.cluster: it takes either patroni, who knows the members, or primary and replicas",
+      cluster_complaint { patroni = patroni, primary = URL })
+    assert.equal("moongate.cluster: patroni.connect: invalid URL: it names a host or a port, which are found "
+      .. "elsewhere; expected postgres://user:password@/database",
+      cluster_complaint { patroni = moongate.patroni { url = REST, connect = URL } })
+    assert.matches('patroni.url[1] is no URL of Patroni\'s REST API, such as "http://db1:8008": ',
+      cluster_complaint { patroni = moongate.patroni { url = "http://db1:99999" } }, 1, true)
+    local cluster <close> = moongate.cluster { patroni = moongate.patroni {
+      url = REST, connect = "postgres://u:s3cret@/d", members = { n1 = { region = "eu" } } } }
+    assert.same({}, cluster.endpoints)
+    assert.is_nil(cluster.primary)
+    cluster:route { to = { region = "eu" } }
+    assert.equal('cluster:route: no endpoint has the region "us"',
+      complaint(function() return (cluster:route { to = { region = "us" } }) end))
+  end)
+
   it("names an unknown option and what it was meant to be", function()
     assert.equal('moongate.cluster: unknown option "replica" (did you mean "replicas"?)',
       cluster_complaint { primary = URL, replica = {} })

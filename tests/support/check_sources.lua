@@ -21,6 +21,8 @@ local libraries = {
   { header = "^lauxlib%.h$", rooms = { "script" } },
   { header = "^libpq", rooms = { "cluster", "script", "router" } },
   { header = "^ares", rooms = { "cluster" } },
+  { header = "^curl/", rooms = { "cluster" } },
+  { header = "^jansson", rooms = { "cluster" } },
   { header = "^pg_query", rooms = { "sql" } },
   { header = "^postgres", rooms = { "sql" } },
   { header = "^microhttpd", rooms = { "router" } },

@@ -27,7 +27,7 @@ foreign_calls() {
 				print file ": calls " $2 ", which only core/" room " may"; found = 1
 			}
 		}
-		{ only("^luaL?_", "script"); only("^PQ", "(cluster|script|router)"); only("^ares_", "cluster")
+		{ only("^luaL?_", "script"); only("^PQ", "(cluster|script|router)"); only("^ares_", "cluster"); only("^(curl_easy|curl_multi|curl_url|json_object|json_load)", "cluster")
 		  only("^pg_query_", "sql"); only("^MHD_", "router") }
 		END { exit found }'
 }

@@ -23,7 +23,7 @@ function M.parse(text)
   if not head then return nil end
   local headers = {}
   for name, value in head:gmatch("\r\n([^:\r\n]+):%s*([^\r\n]*)") do headers[name:lower()] = value end
-  return tonumber(head:match("^HTTP/1%.1 (%d%d%d)")), body, headers
+  return tonumber(head:match("^HTTP/1%.[01] (%d%d%d)")), body, headers
 end
 
 ---Sends `text` and reads until the peer closes.
