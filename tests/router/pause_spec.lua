@@ -96,7 +96,12 @@ describe("a paused cluster", function()
   it("holds a pipeline's next batch behind the one under way", function()
     start()
     client:send(wire.query "select 'under way', pg_sleep(0.5)")
-    wait.until_true("the query to run", function() return servers() > 0 end)
+    wait.until_true("the query to run", function()
+      for _, node in ipairs(pg:nodes()) do
+        if node:psql "select count(*) from pg_stat_activity where query like '%under way%pg_sleep%' \
+          and state = 'active' and pid <> pg_backend_pid()" == "1" then return true end
+      end
+    end)
     pause()
     client:send(wire.query "select 'next'")
     assert.equal("under way", client:result().rows[1][1])
