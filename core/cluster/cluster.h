@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/status.h"
+#include "cluster/catalogs.h"
 #include "cluster/context.h"
 #include "cluster/freshness.h"
 #include "cluster/health.h"
@@ -44,6 +45,7 @@ struct cluster_config {
 	        session; /* the timeouts; its pool's mode and size are taken from `pool` */
 	struct session_overrides users, databases; /* a user's win over a database's */
 	struct health_config health;
+	struct catalogs_config catalogs;
 };
 
 /* One PostgreSQL instance. Its fields are for reading; they change only in the cluster room. */
@@ -78,6 +80,7 @@ struct cluster {
 	struct endpoint **endpoints; /* each a block of its own, for others keep pointers to them */
 	size_t endpoint_count;
 	struct freshness freshness;
+	struct catalogs *catalogs;   /* of its databases */
 	struct route *routes;        /* all that were made, for freeing */
 	struct route *default_read;  /* replicas by weight, read-your-writes, else the primary */
 	struct route *default_write; /* the primary */

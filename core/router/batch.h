@@ -52,6 +52,7 @@ struct batch {
 /* What a batch is read with. */
 struct batch_reader {
 	struct classifier *classifier;
+	const struct catalog *catalog; /* of the client's database; NULL: not known */
 	bool standard_strings;
 	bool unreadable;             /* the client's encoding: no text can be judged */
 	struct prepared_name *names; /* the client's */

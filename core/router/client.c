@@ -55,6 +55,8 @@ void client_drop(struct client *c)
 	relay_abandon(c);
 	if (c->home)
 		policy_session_end(c->home->policy, &(struct session_facts){.vars = c->vars});
+	catalogs_leave(c->catalog);
+	c->catalog = NULL;
 	ev_io_stop(loop_of(c), &c->reader);
 	ev_io_stop(loop_of(c), &c->writer);
 	cancel_key_end(&c->worker->keys, &c->key);
@@ -179,6 +181,8 @@ static void begin_session(struct client *c, const struct startup *startup)
 		return;
 	}
 	c->config = cluster_session_config(c->home->cluster, c->user, c->database);
+	c->catalog = catalogs_join(c->home->cluster->catalogs, c->user, c->database);
+	catalogs_want(c->catalog);
 	client_set_settings(c, settings_ref(c->startup));
 	if (c->config->mode == POOL_SESSION)
 		c->pins |= RELAY_PIN_SESSION;

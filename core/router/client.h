@@ -36,11 +36,12 @@ struct client {
 	struct exchange *exchange;         /* NULL: nothing under way */
 	const struct script_cluster *home; /* its database's cluster and policy */
 	const struct session_config *config;
-	char *user, *database;       /* in one block, `user`'s */
-	struct settings *startup;    /* what its startup packet asks for */
-	struct settings *settings;   /* what it has now */
-	struct prepared_name *names; /* uthash: its prepared statements */
-	struct statement *unnamed;   /* its unnamed one; NULL: none */
+	struct catalog_source *catalog; /* its database's; NULL: not known yet */
+	char *user, *database;          /* in one block, `user`'s */
+	struct settings *startup;       /* what its startup packet asks for */
+	struct settings *settings;      /* what it has now */
+	struct prepared_name *names;    /* uthash: its prepared statements */
+	struct statement *unnamed;      /* its unnamed one; NULL: none */
 	struct block block;
 	struct cancel_key key;
 	double last_write;     /* when a write of its was last seen done; -INFINITY: never */
@@ -76,6 +77,12 @@ void client_free(struct client *c);
 
 /* It has these settings from now on. Takes the reference over. */
 void client_set_settings(struct client *c, struct settings *settings);
+
+/* What is known of its database now; NULL: nothing. */
+static inline const struct catalog *client_catalog(const struct client *c)
+{
+	return c->catalog ? c->catalog->catalog : NULL;
+}
 
 /* Looks again at what is in c->in, and reads on. */
 void client_resume(struct client *c);

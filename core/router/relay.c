@@ -132,7 +132,7 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 	if (b->effects & EFFECT_RESET && b->statements == 1)
 		status = buffer_append(&x->reset, buffer_data(touched), buffer_size(touched));
 	if (c->pins & RELAY_PIN_SESSION) {
-		x->effects |= b->effects & EFFECTS_RESET;
+		x->effects |= b->effects & (EFFECTS_RESET | EFFECT_DDL);
 		return status;
 	}
 	x->effects |= (b->effects & EFFECTS_KEPT) | (b->pins ? RELAY_EFFECT_PINNED : 0);
@@ -428,6 +428,7 @@ static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size,
 	struct batch b;
 	const char *wrong = NULL;
 	const struct batch_reader reader = {.classifier = c->worker->classifier,
+	                                    .catalog = client_catalog(c),
 	                                    .standard_strings = c->standard_strings,
 	                                    .unreadable = c->pins & RELAY_PIN_ENCODING,
 	                                    .names = c->names,

@@ -83,7 +83,8 @@ static void run(lua_State *L, struct connection *c, struct blocking *b,
                 const struct exec_query *query)
 {
 	struct classifier *classifier = state_classifier(L, c->owner->state);
-	const struct facts *f = classifier_facts(classifier, query->sql, strlen(query->sql), true);
+	const struct facts *f = classifier_facts(classifier, cluster_handle_catalog(c->owner),
+	                                         query->sql, strlen(query->sql), true);
 	bool write = f->intent == INTENT_WRITE;
 	bool may_commit = write && (!in_block(c) || (f->effects & EFFECT_END));
 	bool unpins = f->effects & EFFECT_UNPIN_ALL;

@@ -48,8 +48,11 @@ static int cluster_query(lua_State *L)
 	struct cluster_handle *h = check_cluster(L, 1);
 	struct classifier *classifier = state_classifier(L, h->state);
 	struct exec_query query = take_query(L, 2);
-	const struct facts *facts =
-	        classifier_facts(classifier, query.sql, strlen(query.sql), true);
+	const struct facts *facts = classifier_facts(classifier, cluster_handle_catalog(h),
+	                                             query.sql, strlen(query.sql), true);
+	bool changes = facts->effects & EFFECT_DDL;
+	if (facts->function_count && facts->effects & EFFECT_MAY_PIN)
+		catalogs_want(h->catalog); /* for its next call */
 	enum intent intent = facts->intent;
 	unsigned pins = facts_pins_with_settings(facts);
 	struct query q = question(h, facts, query.sql, query.count);
@@ -71,7 +74,10 @@ static int cluster_query(lua_State *L)
 	if (intent == INTENT_WRITE)
 		h->last_write = clock_now();
 	if (b->op.refused_by_replica)
-		classifier_learn_write(classifier, query.sql, strlen(query.sql), true);
+		classifier_learn_write(classifier, cluster_handle_catalog(h), query.sql,
+		                       strlen(query.sql), true);
+	if (changes)
+		catalogs_stale(h->catalog);
 	return blocking_result(L, b, h->null_as_nil);
 }
 
@@ -82,7 +88,8 @@ static int cluster_verdict(lua_State *L)
 	struct cluster_handle *h = check_cluster(L, 1);
 	const char *sql = luaL_checkstring(L, 2);
 	struct classifier *classifier = state_classifier(L, h->state);
-	const struct facts *facts = classifier_facts(classifier, sql, strlen(sql), true);
+	const struct facts *facts =
+	        classifier_facts(classifier, cluster_handle_catalog(h), sql, strlen(sql), true);
 	struct query q = question(h, facts, sql, 0);
 	struct verdict v = decide(L, h, &q);
 	lua_pushstring(L, verdict_name(&v));

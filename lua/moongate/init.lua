@@ -75,7 +75,8 @@ cluster_methods.route = core.checked("cluster:route", function(self, opts)
 end)
 
 ---@type fun(opts: table): moongate.Cluster
----opts: primary, replicas, pool, timeouts, users, databases, health, backoff, policy, null
+---opts: primary, replicas, pool, timeouts, users, databases, health, backoff, catalog_age, functions,
+---policy, null
 M.cluster = core.checked("moongate.cluster", function(opts)
   local config, why = options.cluster(opts)
   if not config then return nil, why end

@@ -257,6 +257,22 @@ local function overrides_of(what)
   end
 end
 
+local function_names = list_of(name, "a list of functions' names")
+
+local function_lists = options_of { read = function_names, write = function_names }
+
+---What operators say of functions. One cannot be both.
+local function functions(value, where)
+  local checked, why = function_lists(value, where)
+  if not checked then return nil, why end
+  local reads = {}
+  for _, each in ipairs(checked.read or {}) do reads[each] = true end
+  for _, each in ipairs(checked.write or {}) do
+    if reads[each] then return nil, ("%s has %q both in read and in write"):format(where, each) end
+  end
+  return checked
+end
+
 local cluster = options_of({
   primary = endpoint,
   replicas = list_of(endpoint, "a list of URLs or { url = ... }"),
@@ -271,6 +287,8 @@ local cluster = options_of({
     rise = integer(1, 1000),
   },
   backoff = backoff,
+  catalog_age = seconds,
+  functions = functions,
   null = choice { "nil" },
   policy = factory,
 }, { "primary" })
@@ -295,6 +313,8 @@ function M.cluster(options)
     databases = checked.databases,
     health = checked.health,
     backoff = checked.backoff,
+    catalog_age = checked.catalog_age,
+    functions = checked.functions,
     null = checked.null,
     policy = checked.policy,
   }
