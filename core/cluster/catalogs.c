@@ -26,7 +26,7 @@ struct source {
 	char *user;
 	bool named; /* false: `database` stands for the URL's */
 	unsigned refs;
-	bool wanted, stale, failing;
+	bool wanted, stale, failing, taught;
 	struct list queued;  /* in catalogs->queue */
 	struct catalog *own; /* a snapshot; NULL: none yet */
 	char digest[CATALOG_DIGEST];
@@ -157,6 +157,8 @@ static void on_fetched(struct catalog_fetch *fetch, enum status status, struct c
 	} else {
 		c->stats.read += catalog != NULL;
 		if (catalog) {
+			catalog_follows(catalog, s->own, s->taught);
+			s->taught = false;
 			show(s, catalog);
 			log_success(s, now);
 			memcpy(s->digest, fetch->digest, sizeof s->digest);
@@ -284,6 +286,13 @@ void catalogs_stale(struct catalog_source *source)
 	s->stale = true;
 	if (at_rest(s) && !s->failures)
 		look_in(s, s->rests_until - clock_now());
+}
+
+void catalogs_taught(struct catalog_source *source)
+{
+	struct source *s = (struct source *)source;
+	if (s)
+		s->taught = true;
 }
 
 const struct catalog *catalogs_said(const struct catalogs *c)

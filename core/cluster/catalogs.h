@@ -57,6 +57,11 @@ void catalogs_want(struct catalog_source *source);
 /* A statement has changed it, perhaps. NULL is fine. */
 void catalogs_stale(struct catalog_source *source);
 
+/* A replica has shown that something is a write after all: remembered until it changes. NULL is
+ * fine.
+ */
+void catalogs_taught(struct catalog_source *source);
+
 /* What is known without any database: what the operator says; NULL: nothing. */
 const struct catalog *catalogs_said(const struct catalogs *catalogs);
 

@@ -42,6 +42,12 @@ static int push_rejection(lua_State *L, const struct verdict *v)
 	return 3;
 }
 
+static void learn(struct cluster_handle *h, struct classifier *classifier, const char *sql)
+{
+	classifier_learn_write(classifier, cluster_handle_catalog(h), sql, strlen(sql), true);
+	catalogs_taught(h->catalog);
+}
+
 /* cluster:query(sql, ...): rows, or nil, message, code. */
 static int cluster_query(lua_State *L)
 {
@@ -74,8 +80,7 @@ static int cluster_query(lua_State *L)
 	if (intent == INTENT_WRITE)
 		h->last_write = clock_now();
 	if (b->op.refused_by_replica)
-		classifier_learn_write(classifier, cluster_handle_catalog(h), query.sql,
-		                       strlen(query.sql), true);
+		learn(h, classifier, query.sql);
 	if (changes)
 		catalogs_stale(h->catalog);
 	return blocking_result(L, b, h->null_as_nil);

@@ -4,11 +4,13 @@
 
 #include <stdlib.h>
 
+#define TURN UINT64_C(0x9e3779b97f4a7c15) /* odd, without a pattern */
+
 struct catalog *catalog_new(void)
 {
 	struct catalog *c = calloc(1, sizeof(*c));
 	if (c)
-		c->version = 1; /* that of nothing is 0 */
+		c->content = 1; /* that of nothing is 0 */
 	return c;
 }
 
@@ -39,7 +41,7 @@ bool catalog_add(struct catalog *c, enum catalog_kind kind, const char *schema, 
 	c->traits[number] = (uint8_t)traits;
 	c->functions += kind == CATALOG_FUNCTION;
 	/* A sum: the order in which they came is of no consequence. */
-	c->version += catalog_names_hash(&c->names, number, traits);
+	c->content += catalog_names_hash(&c->names, number, traits);
 	return true;
 }
 
@@ -74,7 +76,13 @@ struct catalog_lookup catalog_lookup(const struct catalog *c)
 
 uint64_t catalog_version(const struct catalog *c)
 {
-	return c ? c->version : 0;
+	return c ? c->content + c->turn * TURN : 0;
+}
+
+void catalog_follows(struct catalog *c, const struct catalog *before, bool taught)
+{
+	if (before)
+		c->turn = before->turn + (taught || c->content != before->content);
 }
 
 struct catalog_size catalog_size(const struct catalog *c)

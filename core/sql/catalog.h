@@ -52,9 +52,14 @@ struct catalog;
 /* NULL is fine: a catalog that knows nothing. */
 struct catalog_lookup catalog_lookup(const struct catalog *catalog);
 
-/* Equal for catalogs that say the same, hence for two databases, or one at two times. 0 is that of
- * NULL. */
+/* What was said of a statement by one holds by another of this version. Equal for catalogs that say
+ * the same, hence for two databases; see also catalog_follows(). 0 is that of NULL. */
 uint64_t catalog_version(const struct catalog *catalog);
+
+/* It takes the place of `before` (NULL: of none), as something has changed. Its version is the same
+ * if it says the same all the same, and no server has `taught` us better meanwhile; else it is none
+ * that any before it had: what was learned is forgotten. */
+void catalog_follows(struct catalog *catalog, const struct catalog *before, bool taught);
 
 struct catalog_size {
 	size_t functions; /* that it knows, by name */

@@ -9,7 +9,8 @@ struct catalog {
 	struct catalog_names names;
 	uint8_t *traits; /* by number */
 	size_t room;
-	uint64_t version;
+	uint64_t content; /* equal for those that say the same */
+	uint64_t turn;    /* how often it was changed before */
 	size_t functions;
 };
 

@@ -471,6 +471,25 @@ static void versions_tell_contents_apart(void **state)
 	catalog_free(b);
 }
 
+static void a_change_that_is_undone_is_a_new_version(void **state)
+{
+	const struct catalog_row changed[] = {FUNCTION("app", "a", "vC", NULL)},
+	                         before[] = {FUNCTION("app", "a", "sC", NULL)};
+	struct catalog *list[] = {build(NULL, before, 1), build(NULL, before, 1),
+	                          build(NULL, changed, 1), build(NULL, before, 1),
+	                          build(NULL, before, 1)};
+	(void)state;
+	for (size_t i = 0; i < 5; i++)
+		catalog_follows(list[i], i ? list[i - 1] : NULL, i == 4);
+	assert_int_equal(catalog_version(list[0]), catalog_version(list[1]));
+	assert_int_not_equal(catalog_version(list[1]), catalog_version(list[2]));
+	assert_int_not_equal(catalog_version(list[2]), catalog_version(list[3]));
+	assert_int_not_equal(catalog_version(list[1]), catalog_version(list[3]));
+	assert_int_not_equal(catalog_version(list[3]), catalog_version(list[4])); /* taught */
+	for (size_t i = 0; i < 5; i++)
+		catalog_free(list[i]);
+}
+
 /* Two databases, or one before and after a change: the cache tells them apart. */
 static void no_verdict_outlives_its_catalog(void **state)
 {
@@ -554,6 +573,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(operators_are_heard_before_any_catalog_is_read,
 	                                        set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(versions_tell_contents_apart, set_up, tear_down),
+	        cmocka_unit_test(a_change_that_is_undone_is_a_new_version),
 	        cmocka_unit_test_setup_teardown(no_verdict_outlives_its_catalog, set_up, tear_down),
 	        cmocka_unit_test(a_catalog_that_is_too_large_is_refused),
 	        cmocka_unit_test_setup_teardown(many_functions_are_all_found, set_up, tear_down),
