@@ -204,8 +204,8 @@ describe("by its catalog", function()
     end)
   end)
 
-  it("follows what is changed through the router, and behind its back", function()
-    start("catalog_age = 0.3")
+  it("follows what is changed through the router", function()
+    start()
     local client = open()
     until_read()
     client:query "drop function if exists turns()"
@@ -216,12 +216,26 @@ describe("by its catalog", function()
       $$ insert into log values ('turns') returning current_setting('port') $$]]
     pg:wait_for_replay()
     wait.until_true("turns() to be a write", function() return is_primary(client:value "select turns()") end)
-    direct("catalog_one", [[create or replace function turns() returns text volatile language sql as
-      $$ select current_setting('port') || '' $$]])
+    client:query [[create or replace function turns() returns text volatile language sql as
+      $$ select current_setting('port') || '' $$]]
     pg:wait_for_replay()
     wait.until_true("turns() to be a read again", function()
       return not is_primary(client:value "select turns()")
     end)
+    moongate:stop()
+  end)
+
+  it("follows what is changed behind the router's back, when catalog_age has passed", function()
+    direct("catalog_one", [[create or replace function changes() returns text volatile language sql as
+      $$ insert into log values ('changes') returning current_setting('port') $$]])
+    start("catalog_age = 0.3")
+    local client = open()
+    until_read()
+    assert.is_true(is_primary(client:value "select changes()"))
+    direct("catalog_one", [[create or replace function changes() returns text volatile language sql as
+      $$ select current_setting('port') $$]])
+    pg:wait_for_replay()
+    wait.until_true("changes() to be a read", function() return not is_primary(client:value "select changes()") end)
     moongate:stop()
   end)
 
@@ -232,6 +246,18 @@ describe("by its catalog", function()
     for _ = 1, 3 do
       assert.is_true(is_primary(one:value "select same()"))
       assert.is_false(is_primary(two:value "select same()"))
+    end
+    for _, client in ipairs { one, two } do
+      client:send(wire.parse("s", "select same()") .. wire.sync())
+      client:result()
+    end
+    local function run(client)
+      client:send(wire.bind("", "s", {}) .. wire.execute("") .. wire.sync())
+      return client:result().rows[1][1]
+    end
+    for _ = 1, 3 do
+      assert.is_true(is_primary(run(one)))
+      assert.is_false(is_primary(run(two)))
     end
     moongate:stop()
   end)
