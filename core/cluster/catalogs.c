@@ -13,8 +13,8 @@
 #include <uthash.h>
 
 #define AT_ONCE   4   /* looks under way in one cluster */
-#define SHORTEST  1.0 /* s between two looks at one database */
-#define SHARE     20  /* a look that took long is followed by a rest of so many times that */
+#define SHORTEST  0.5 /* s between two looks at one database */
+#define SHARE     10  /* a look that took long is followed by a rest of so many times that */
 #define LOG_EVERY 60  /* s between lines about one database's failures */
 
 static const struct backoff_config retry = {.initial = 1, .factor = 2, .max = 60, .jitter = 0.2};
@@ -165,6 +165,7 @@ static void on_fetched(struct catalog_fetch *fetch, enum status status, struct c
 		}
 		s->failures = 0;
 		s->failing = false;
+		s->public.behind = s->stale;
 		rest(s, now);
 	}
 	begin_queued(c);
@@ -274,7 +275,7 @@ void catalogs_want(struct catalog_source *source)
 	struct source *s = (struct source *)source;
 	if (!s || s->wanted || !s->catalogs || s->catalogs->age <= 0)
 		return;
-	s->wanted = true;
+	s->wanted = s->public.behind = true;
 	look_in(s, 0);
 }
 
@@ -283,7 +284,7 @@ void catalogs_stale(struct catalog_source *source)
 	struct source *s = (struct source *)source;
 	if (!s || !s->wanted || s->stale || !s->catalogs)
 		return;
-	s->stale = true;
+	s->stale = s->public.behind = true;
 	if (at_rest(s) && !s->failures)
 		look_in(s, s->rests_until - clock_now());
 }
@@ -364,6 +365,7 @@ static void orphan(struct source *s)
 	ev_timer_stop(loop_of(s), &s->timer);
 	if (!s->own)
 		s->public.catalog = NULL;
+	s->public.behind = false;
 	s->catalogs = NULL;
 	if (s->refs == 0)
 		source_free(s);

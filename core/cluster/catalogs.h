@@ -24,6 +24,7 @@ struct catalogs;
 struct catalog_source {
 	const struct catalog *catalog; /* may be another whenever the loop has turned; NULL:
 	                                  nothing is known */
+	bool behind; /* it lacks a change that was seen, or all: until a look has ended */
 };
 
 struct catalogs_config {

@@ -314,6 +314,28 @@ describe("by its catalog", function()
     moongate:stop()
   end)
 
+  it("is not trusted to know of defaults and triggers that were only just made", function()
+    start "pool = { size = 1 },"
+    local one, two = open(), open()
+    until_read()
+    one:query "drop table if exists fresh; drop sequence if exists fresh_numbers"
+    one:query "create sequence fresh_numbers"
+    for _ = 1, 5 do
+      one:query "drop table if exists fresh"
+      one:query [[create table fresh (a int default nextval('fresh_numbers'), b int default currval('fresh_numbers'))]]
+      assert.is_nil(one:query("insert into fresh default values").error)
+      assert.equal("55000", two:query("insert into fresh (a) values (5)").error.C)
+    end
+    one:query [[create or replace function fresh_trigger() returns trigger language plpgsql as
+      $$ begin create temp table fresh_temp as select 42 as a; return null; end $$]]
+    one:query "create trigger fresh_trigger after insert on fresh execute function fresh_trigger()"
+    assert.is_nil(one:query("insert into fresh default values").error)
+    assert.equal("42", one:value "select a from fresh_temp")
+    one:quit()
+    assert.equal("42P01", two:query("select a from fresh_temp").error.C)
+    moongate:stop()
+  end)
+
   it("a temporary table made by a trigger or a function keeps its client's server", function()
     direct("catalog_one", [[
       drop table if exists touchy;
