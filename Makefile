@@ -8,7 +8,7 @@ DESTDIR ?=
 
 # What Debian 12 calls the things that we need: to build and run, to test, to compare speed with.
 RUN_PACKAGES   := gcc pkg-config libev-dev libpq-dev liblua5.4-dev lua5.4 libpg-query-dev \
-                  postgresql-server-dev-15 libssl-dev libc-ares-dev libxxhash-dev uthash-dev \
+                  postgresql-server-dev-15 libssl-dev libc-ares-dev libmicrohttpd-dev libxxhash-dev uthash-dev \
                   lua-argparse lua-luv lua-cjson postgresql-15 postgresql-client-15
 TEST_PACKAGES  := libcmocka-dev lua-busted lua-socket lua-check luarocks clang-format clang-tidy \
                   python3-psycopg2 python3-psycopg openssl procps
@@ -28,7 +28,7 @@ PG_SERVER := $(shell pg_config --includedir-server 2>/dev/null)
 MODULE_ROOMS := base wire sql cluster script
 MODULE_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(MODULE_ROOMS:%=core/%/*.c)))
 ROUTER_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/router/*.c))
-UNIT_ROUTER  := $(addprefix $(BUILD)/core/router/,cancel_key.o login.o settings.o settings_sql.o statement.o edits.o)
+UNIT_ROUTER  := $(addprefix $(BUILD)/core/router/,cancel_key.o login.o own_sql.o settings.o settings_sql.o statement.o edits.o)
 UNIT_TESTS   := $(patsubst tests/core/%.c,$(BUILD)/tests/%,$(wildcard tests/core/test_*.c))
 C_FILES      := $(wildcard core/*/*.[ch] tests/core/*.[ch] tests/support/*.[ch])
 LUA_FILES    := $(shell find lua scripts examples tests -name '*.lua' 2>/dev/null)
@@ -115,6 +115,7 @@ install: all ## install the router, its Lua files and the module under $(PREFIX)
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
+$(BUILD)/moongate: LDLIBS += -lmicrohttpd
 $(BUILD)/moongate: $(MODULE_OBJ) $(ROUTER_OBJ)
 	$(call say,LINK)$(CC) $(LDFLAGS) -Wl,-E -o $@ $^ $(LDLIBS)
 

@@ -6,6 +6,7 @@
 #include "cluster/dispatch.h"
 #include "cluster/pool.h"
 #include "cluster/probe.h"
+#include "cluster/writes.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -113,6 +114,8 @@ static bool check(const struct cluster_config *c, const struct complaint *to)
 static char *default_name(const struct endpoint *e)
 {
 	char *name = NULL;
+	if (conninfo_reason(e->conninfo))
+		return asprintf(&name, "%s %u", role_name(e->role), e->index) < 0 ? NULL : name;
 	return asprintf(&name, "%s:%s", e->host, e->port) < 0 ? NULL : name;
 }
 
@@ -124,6 +127,8 @@ static char *copy_or(const char *text, const char *otherwise)
 static const char *host_of(const struct conninfo *info)
 {
 	const char *host = conninfo_get(info, "host");
+	if (conninfo_reason(info))
+		return "invalid";
 	return host ? host : conninfo_get(info, "hostaddr");
 }
 
@@ -143,8 +148,12 @@ static bool build_endpoint(struct cluster *cluster, size_t index,
 	e->role = config->role;
 	e->fresh_as_of = config->role == ROLE_PRIMARY ? INFINITY : -INFINITY;
 	e->conninfo = conninfo_parse(config->url, wrong, sizeof wrong);
-	if (!e->conninfo)
+	if (!e->conninfo && config->lenient)
+		e->conninfo = conninfo_broken(wrong);
+	else if (!e->conninfo)
 		return complain(to, "%s %zu: %s", role_name(config->role), index, wrong);
+	if (!e->conninfo)
+		return complain(to, "out of memory");
 	e->host = copy_or(host_of(e->conninfo), "localhost");
 	e->port = copy_or(conninfo_get(e->conninfo, "port"), "5432");
 	e->region = config->region ? strdup(config->region) : NULL;
@@ -198,8 +207,10 @@ struct cluster *cluster_new(struct context *context, const struct cluster_config
 	cluster->pool = config->pool;
 	cluster->health = config->health;
 	cluster->name = "";
+	cluster->wanted = -INFINITY;
 	list_init(&cluster->parked);
 	list_init(&cluster->blocked);
+	list_init(&cluster->retired);
 	if (!build_limits(cluster, config))
 		goto no_memory;
 	cluster->catalogs = catalogs_new(cluster, &config->catalogs);
@@ -236,7 +247,7 @@ void cluster_start(struct cluster *cluster)
 		probe_start(cluster->endpoints[i]->probe);
 }
 
-static void close_endpoint(struct endpoint *e)
+void endpoint_free(struct endpoint *e)
 {
 	probe_free(e->probe);
 	while (e->pools) {
@@ -260,8 +271,9 @@ void cluster_free(struct cluster *cluster)
 	dispatch_close_all(cluster);
 	catalogs_free(cluster->catalogs);
 	for (size_t i = 0; i < cluster->endpoint_count; i++)
-		close_endpoint(cluster->endpoints[i]);
+		endpoint_free(cluster->endpoints[i]);
 	routes_free(cluster->routes);
+	writes_free(cluster->writes);
 	session_configs_free(cluster->sessions);
 	quotas_free(cluster->database_quotas);
 	quotas_free(cluster->user_quotas);

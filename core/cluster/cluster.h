@@ -21,6 +21,8 @@
 struct conninfo;
 struct pool;
 struct probe;
+struct party;
+struct writes;
 
 #define CLUSTER_ENDPOINTS 64 /* at most: sets of endpoints are bits of a word */
 
@@ -35,6 +37,7 @@ struct endpoint_config {
 	const char *region; /* NULL: none */
 	double weight;      /* >= 0 */
 	enum role role;     /* where to start: the first probe decides */
+	bool lenient;       /* a wrong URL makes it an endpoint that is down, and is no error */
 };
 
 struct cluster_config {
@@ -63,10 +66,14 @@ struct endpoint {
 	uint64_t position;  /* WAL: inserted (primary) or replayed (replica) */
 	uint64_t lag_bytes; /* behind the primary's last known position */
 	double fresh_as_of; /* see freshness.h; -INFINITY: not known. INFINITY on a primary */
-	unsigned in_flight; /* servers lent */
-	unsigned waiting;   /* borrowers in its pools' queues */
-	struct pool *pools; /* uthash, by user and database */
-	struct quota quota; /* on the servers of all of them */
+	double chase;       /* s until it is probed again while reads wait for it to catch up */
+	unsigned incarnation; /* grows whenever its data may have gone back, or be others': what was
+	                         known of its freshness does not hold any more */
+	unsigned in_flight;   /* servers lent */
+	unsigned waiting;     /* borrowers in its pools' queues */
+	struct pool *pools;   /* uthash, by user and database */
+	struct pool *pool_used; /* of these, the one that was asked for last; NULL: none */
+	struct quota quota;     /* on the servers of all of them */
 	struct probe *probe;
 	double reported;      /* when a probe or traffic last told of it */
 	char last_error[256]; /* why it went down, without secrets; empty while it is up */
@@ -80,8 +87,12 @@ struct cluster {
 	struct endpoint **endpoints; /* each a block of its own, for others keep pointers to them */
 	size_t endpoint_count;
 	struct freshness freshness;
-	struct catalogs *catalogs;   /* of its databases */
-	struct route *routes;        /* all that were made, for freeing */
+	struct catalogs *catalogs; /* of its databases */
+	struct writes *writes;     /* when what was written; NULL: no route has such a scope */
+	unsigned scopes;           /* that routes have beside the session: bits 1 << enum scope */
+	bool keeps_reads;          /* a route has the level `session` */
+	double wanted;        /* replicas that are not fresh as of then are probed again soon */
+	struct route *routes; /* all that were made, for freeing */
 	struct route *default_read;  /* replicas by weight, read-your-writes, else the primary */
 	struct route *default_write; /* the primary */
 	char *probe_user;     /* what the last client connected as: for probes of endpoints */
@@ -90,6 +101,7 @@ struct cluster {
 	struct quotas *database_quotas, *user_quotas; /* on servers, whichever their endpoint */
 	struct list blocked; /* pools with waiters for whom a limit lets no server be opened */
 	const char *name;    /* for logs; "" */
+	struct list retired; /* for the owner of one that takes no new work: see adopt.h */
 };
 
 /* Checks and copies `config`. On failure NULL, and `error` (error_size bytes) says what is wrong
@@ -102,6 +114,9 @@ void cluster_start(struct cluster *cluster);
 
 /* NULL is fine. Waiting borrowers are told ST_CLOSED; all borrowed servers must have come back. */
 void cluster_free(struct cluster *cluster);
+
+/* For the cluster room: one of its endpoints. Its servers must have come back. */
+void endpoint_free(struct endpoint *endpoint);
 
 /* What a query without a verdict gets. */
 struct route *cluster_default_route(const struct cluster *cluster, enum intent intent);
@@ -133,6 +148,22 @@ struct answer {
 	double paused;     /* s of it in which nobody could have read it */
 };
 void endpoint_answered(struct endpoint *endpoint, const struct answer *answer);
+
+/* A write was seen done: it is noted for the scopes that routes have, and probes hurry, so that
+ * replicas are known to have it soon after they do. */
+void cluster_wrote(struct cluster *cluster, const struct party *who, double now);
+
+/* The last write that a read of this route must see; `own` is that of its session, which counts in
+ * every scope but a key's: it may have written what a view hides. */
+double cluster_last_write(const struct cluster *cluster, const struct route *route,
+                          const struct party *who, double own);
+
+/* A position that holds all that was committed before `moment`: the first that the primary has told
+ * since. False: it has told none yet. */
+bool cluster_position(const struct cluster *cluster, double moment, struct position *position);
+
+/* A read waits for replicas that are fresh as of `moment`: probes hurry until there are some. */
+void cluster_want(struct cluster *cluster, double moment);
 
 /* It answered, but let no probe in: alive, its role and position are not known anew. */
 void endpoint_refused(struct endpoint *endpoint, const char *reason);

@@ -13,6 +13,7 @@
 
 struct conninfo {
 	PQconninfoOption *options; /* libpq's, with its defaults filled in by libpq later */
+	char *reason;              /* conninfo_broken(); else NULL */
 };
 
 /* libpq's message with all that it quotes from the URL left out. */
@@ -93,10 +94,46 @@ fail:
 	return NULL;
 }
 
+struct conninfo *conninfo_broken(const char *reason)
+{
+	char unused[8];
+	struct conninfo *info = conninfo_parse("", unused, sizeof unused);
+	if (!info)
+		return NULL;
+	info->reason = strdup(reason);
+	if (info->reason)
+		return info;
+	conninfo_free(info);
+	return NULL;
+}
+
+const char *conninfo_reason(const struct conninfo *info)
+{
+	return info->reason;
+}
+
+static bool same(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+/* Both lists hold all keywords, in libpq's order. */
+bool conninfo_equal(const struct conninfo *a, const struct conninfo *b)
+{
+	const PQconninfoOption *x = a->options, *y = b->options;
+	if (a->reason || b->reason)
+		return false; /* what it was is not known any more */
+	for (; x->keyword && y->keyword; x++, y++)
+		if (!same(x->keyword, y->keyword) || !same(x->val, y->val))
+			return false;
+	return !x->keyword && !y->keyword;
+}
+
 void conninfo_free(struct conninfo *info)
 {
 	if (!info)
 		return;
+	free(info->reason);
 	PQconninfoFree(info->options);
 	free(info);
 }

@@ -23,6 +23,16 @@ void conninfo_free(struct conninfo *info); /* NULL is fine */
 /* What the URL says of `keyword`, or NULL. */
 const char *conninfo_get(const struct conninfo *info, const char *keyword);
 
+/* Whether both lead to the same place in the same way, as the same user, if the URL names one. */
+bool conninfo_equal(const struct conninfo *a, const struct conninfo *b);
+
+/* What stands in the place of a URL that is wrong: all attempts to connect fail with `reason`.
+ * NULL: out of memory. */
+struct conninfo *conninfo_broken(const char *reason);
+
+/* That reason; NULL: it is as good as it looks. */
+const char *conninfo_reason(const struct conninfo *info);
+
 /* The host name to resolve before connecting; NULL for a Unix socket or a given hostaddr. */
 const char *conninfo_host_to_resolve(const struct conninfo *info);
 

@@ -3,6 +3,7 @@
 #include "cluster/dispatch.h"
 
 #include "base/clock.h"
+#include "cluster/chase.h"
 #include "cluster/refusal.h"
 
 #include <math.h>
@@ -45,6 +46,8 @@ static void on_notice(struct pool_waiter *waiter)
 static void arm(struct dispatch *d, double now)
 {
 	double next = fmin(d->deadline, d->waiter.notice_at);
+	if (d->patient_until > now)
+		next = fmin(next, d->patient_until);
 	ev_timer_set(&d->timer, fmax(0, next - now), 0);
 	ev_timer_start(loop_of(d), &d->timer);
 }
@@ -60,6 +63,12 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 		       "no endpoint of this route became available in time");
 		return;
 	}
+	if (d->patient_until != 0 && now >= d->patient_until) {
+		d->patient_until = 0;
+		list_remove(&d->parked);
+		try_next(d);
+		return;
+	}
 	bool due = now >= d->waiter.notice_at;
 	if (due)
 		d->waiter.notice_at = INFINITY;
@@ -68,16 +77,55 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 		d->on_wait(d);
 }
 
+static enum consistency level_of(const struct dispatch *d)
+{
+	return d->need.leveled ? d->need.level : route_config(d->route)->consistency;
+}
+
+/* How long a read waits rather than take the fallback. */
+static double patience_of(const struct dispatch *d)
+{
+	if (!d->route)
+		return 0;
+	double wait_fresh = route_config(d->route)->wait_fresh;
+	bool returns = d->need.has_read && level_of(d) == CONSISTENCY_SESSION &&
+	               route_config(d->route)->to != TO_PRIMARY &&
+	               chase_may_return(d->cluster, d->last_write);
+	return returns ? fmax(wait_fresh, CHASE_RETURN) : wait_fresh;
+}
+
+/* What the read waits for, as a moment that replicas have to be fresh as of. */
+static double wanted(const struct dispatch *d, double now)
+{
+	const struct need *n = &d->need;
+	enum consistency level = level_of(d);
+	if (n->after.timeline || level == CONSISTENCY_BOUNDED)
+		return now;
+	return level == CONSISTENCY_SESSION && n->has_read ? fmax(d->last_write, n->last_read)
+	                                                   : d->last_write;
+}
+
+/* Behind all that came before it: mostly at the back, unless it was begun anew. */
 static void park(struct dispatch *d)
 {
-	arm(d, clock_now());
-	list_push_back(&d->cluster->parked, &d->parked);
+	double now = clock_now();
+	struct list *after = d->cluster->parked.prev;
+	arm(d, now);
+	while (after != &d->cluster->parked &&
+	       LIST_ENTRY(after, struct dispatch, parked)->waiter.since > d->waiter.since)
+		after = after->prev;
+	list_push_front(after, &d->parked);
+	if (d->patient_until != 0)
+		cluster_want(d->cluster, wanted(d, now));
 }
 
 static struct endpoint *pick(struct dispatch *d, double now)
 {
-	const struct demand demand = {
-	        .now = now, .last_write = d->last_write, .excluded = d->excluded};
+	const struct demand demand = {.now = now,
+	                              .last_write = d->last_write,
+	                              .need = &d->need,
+	                              .excluded = d->excluded,
+	                              .patient = now < d->patient_until};
 	return d->route ? route_pick(d->route, &demand) : d->endpoint;
 }
 
@@ -98,7 +146,7 @@ static void try_next(struct dispatch *d)
 }
 
 /* How long a query may wait for an endpoint of its route. */
-static double patience(const struct dispatch_request *request)
+static double patience_for_any(const struct dispatch_request *request)
 {
 	double hold = request->route ? route_config(request->route)->hold : 0;
 	return hold > 0 ? hold : request->cluster->pool.acquire_timeout;
@@ -112,23 +160,26 @@ static double notice_time(const struct dispatch_request *request, double now)
 
 void dispatch_start(struct dispatch *d, const struct dispatch_request *request, dispatched_fn *fn)
 {
-	double now = clock_now();
+	double now = clock_now(), since = request->since > 0 ? request->since : now;
 	d->cluster = request->cluster;
 	d->route = request->route;
 	d->endpoint = request->endpoint;
 	d->user = request->user;
 	d->database = request->database;
 	d->last_write = request->last_write;
+	d->need = request->need ? *request->need : (struct need){0};
 	d->excluded = request->excluded;
-	d->deadline = now + patience(request);
+	d->deadline = since + patience_for_any(request);
 	d->fn = fn;
 	d->on_wait = request->on_wait;
 	d->waiter.pool = NULL;
-	d->waiter.since = now;
-	d->waiter.notice_at = notice_time(request, now);
+	d->waiter.since = since;
+	d->waiter.notice_at = notice_time(request, since);
 	d->waiter.notice = on_notice;
 	list_init(&d->parked);
 	ev_init(&d->timer, on_timer);
+	double patience = patience_of(d);
+	d->patient_until = patience > 0 ? now + patience : 0;
 	try_next(d);
 }
 

@@ -31,8 +31,10 @@ struct dispatch {
 	struct endpoint *endpoint;   /* the one picked; fixed when route is NULL */
 	const char *user, *database; /* the borrower's; kept until the callback */
 	double last_write;
+	struct need need;
 	uint64_t excluded;
 	double deadline;
+	double patient_until; /* see wait_fresh of struct route_config */
 	dispatched_fn *fn;
 	dispatch_wait_fn *on_wait;
 	struct pool_waiter waiter;
@@ -46,7 +48,9 @@ struct dispatch_request {
 	struct endpoint *endpoint;   /* used when `route` is NULL */
 	const char *user, *database; /* see pool_of(); must stay until the callback */
 	double last_write;           /* see struct demand */
+	const struct need *need;     /* likewise; copied */
 	uint64_t excluded;
+	double since;              /* when it began to wait, if it is begun anew; 0: now */
 	dispatch_wait_fn *on_wait; /* NULL: nobody is told */
 };
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "cluster/balance.h"
+#include "cluster/chase.h"
 #include "cluster/cluster.h"
 #include "cluster/dispatch.h"
 #include "cluster/probe.h"
@@ -46,6 +47,16 @@ static void tell_failure(const struct endpoint *e, enum health_change change, do
 	}
 }
 
+/* What was known of its replay position may not hold any more. */
+static void forget(struct endpoint *e)
+{
+	e->incarnation++;
+	if (e->role == ROLE_PRIMARY)
+		return;
+	e->fresh_as_of = -INFINITY;
+	e->position = 0;
+}
+
 void endpoint_report(struct endpoint *e, bool ok, const char *reason)
 {
 	struct context *context = e->cluster->context;
@@ -56,6 +67,7 @@ void endpoint_report(struct endpoint *e, bool ok, const char *reason)
 	enum health_change change = health_report(&e->health, &e->cluster->health, ok, now,
 	                                          random_unit(&context->random));
 	if (!ok) {
+		forget(e);
 		snprintf(e->last_error, sizeof e->last_error, "%s", reason);
 		/* In DOWN only failed trials count: the rest of a dead endpoint's servers say
 		 * nothing new. */
@@ -79,6 +91,7 @@ static void take_role(struct endpoint *e, enum role role)
 	log_warn(log_of(e), "role changed", LOG_T("endpoint", e->name),
 	         LOG_T("from", role_name(e->role)), LOG_T("to", role_name(role)));
 	e->role = role;
+	e->incarnation++;
 	e->fresh_as_of = -INFINITY;
 }
 
@@ -89,8 +102,10 @@ static void follow_primary(struct endpoint *e, const struct answer *a)
 	e->fresh_as_of = INFINITY;
 	e->lag = 0;
 	e->lag_bytes = 0;
-	if (cluster_primary(e->cluster) == e)
-		freshness_primary(f, a->sent, a->timeline, a->position);
+	if (cluster_primary(e->cluster) != e)
+		return;
+	freshness_primary(f, a->sent, a->timeline, a->position);
+	chase_primary(e->cluster);
 }
 
 static void follow_replica(struct endpoint *e, const struct answer *a)
@@ -99,8 +114,9 @@ static void follow_replica(struct endpoint *e, const struct answer *a)
 	uint64_t goal = primary ? freshness_reachable(primary->position, a->segment_size) : 0;
 	e->lag_bytes = goal > a->position ? goal - a->position : 0;
 	e->lag = e->lag_bytes ? a->replay_age : 0;
-	e->fresh_as_of =
-	        freshness_of(&e->cluster->freshness, a->timeline, a->position, e->fresh_as_of);
+	double before = e->fresh_as_of;
+	e->fresh_as_of = freshness_of(&e->cluster->freshness, a->timeline, a->position, before);
+	chase_replica(e, before, a->sent + a->latency);
 }
 
 void endpoint_answered(struct endpoint *e, const struct answer *a)

@@ -58,15 +58,24 @@ void pool_close(struct server *s)
 	server_free(s);
 }
 
+void pool_leave(struct cluster *cluster, struct quota *quotas[POOL_LIMITS])
+{
+	quotas_leave(cluster->database_quotas, quotas[LIMIT_DATABASE]);
+	quotas_leave(cluster->user_quotas, quotas[LIMIT_USER]);
+	for (int i = 0; i < POOL_LIMITS; i++)
+		quotas[i] = NULL;
+}
+
 void pool_forget(struct pool *pool)
 {
 	struct cluster *cluster = pool_cluster(pool);
 	ev_timer_stop(pool_loop(pool), &pool->keeper);
 	ev_timer_stop(pool_loop(pool), &pool->reserve);
 	list_remove(&pool->blocked);
-	quotas_leave(cluster->database_quotas, pool->quotas[LIMIT_DATABASE]);
-	quotas_leave(cluster->user_quotas, pool->quotas[LIMIT_USER]);
+	pool_leave(cluster, pool->quotas);
 	HASH_DEL(pool->endpoint->pools, pool);
+	if (pool->endpoint->pool_used == pool)
+		pool->endpoint->pool_used = NULL;
 	free(pool);
 }
 
@@ -305,17 +314,16 @@ static size_t name_room(const char *name)
 }
 
 /* What PostgreSQL will call the pool's user and database: limits count by that. */
-static bool join_quotas(struct pool *pool)
+bool pool_join(struct pool *pool, struct cluster *cluster, struct quota *quotas[POOL_LIMITS])
 {
-	struct cluster *cluster = pool_cluster(pool);
 	const char *user = conninfo_get(pool->endpoint->conninfo, "user");
 	const char *database = conninfo_get(pool->endpoint->conninfo, "dbname");
 	user = user ? user : pool->user ? pool->user : "";
 	database = database ? database : pool->database ? pool->database : user;
-	pool->quotas[LIMIT_ENDPOINT] = &pool->endpoint->quota;
-	pool->quotas[LIMIT_DATABASE] = quotas_join(cluster->database_quotas, database);
-	pool->quotas[LIMIT_USER] = quotas_join(cluster->user_quotas, user);
-	return pool->quotas[LIMIT_DATABASE] && pool->quotas[LIMIT_USER];
+	quotas[LIMIT_ENDPOINT] = &pool->endpoint->quota;
+	quotas[LIMIT_DATABASE] = quotas_join(cluster->database_quotas, database);
+	quotas[LIMIT_USER] = quotas_join(cluster->user_quotas, user);
+	return quotas[LIMIT_DATABASE] && quotas[LIMIT_USER];
 }
 
 static unsigned size_of(const struct pool *pool)
@@ -324,6 +332,17 @@ static unsigned size_of(const struct pool *pool)
 	const char *user = pool->user ? pool->user : conninfo_get(info, "user");
 	const char *database = pool->database ? pool->database : conninfo_get(info, "dbname");
 	return cluster_session_config(pool_cluster(pool), user, database)->pool_size;
+}
+
+void pool_reconfigure(struct pool *pool)
+{
+	pool->size = size_of(pool);
+	while (pool_servers(pool) > pool->size && !list_empty(&pool->idle))
+		pool_close(LIST_ENTRY(pool->idle.prev, struct server, link));
+	if (pool_servers(pool))
+		pool_look(pool);
+	else
+		pool_keep(pool);
 }
 
 static struct pool *pool_new(struct endpoint *endpoint, const char *key, size_t key_size)
@@ -344,7 +363,7 @@ static struct pool *pool_new(struct endpoint *endpoint, const char *key, size_t 
 	pool->database = *second == '+' ? second + 1 : NULL;
 	pool->size = size_of(pool);
 	HASH_ADD(hh, endpoint->pools, key, key_size, pool);
-	if (!join_quotas(pool)) {
+	if (!pool_join(pool, endpoint->cluster, pool->quotas)) {
 		pool_forget(pool);
 		return NULL;
 	}
@@ -352,8 +371,16 @@ static struct pool *pool_new(struct endpoint *endpoint, const char *key, size_t 
 	return pool;
 }
 
+static bool same(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
 struct pool *pool_of(struct endpoint *endpoint, const char *user, const char *database)
 {
+	const struct pool *used = endpoint->pool_used;
+	if (used && same(used->user, user) && same(used->database, database))
+		return endpoint->pool_used;
 	char small[256];
 	struct pool *pool = NULL;
 	size_t room = name_room(user) + name_room(database);
@@ -367,7 +394,13 @@ struct pool *pool_of(struct endpoint *endpoint, const char *user, const char *da
 		pool = pool_new(endpoint, key, size);
 	if (key != small)
 		free(key);
+	endpoint->pool_used = pool;
 	return pool;
+}
+
+const struct pool *pool_after(const struct endpoint *endpoint, const struct pool *pool)
+{
+	return pool ? pool->hh.next : endpoint->pools;
 }
 
 struct pool_stats pool_stats(const struct pool *pool)
@@ -378,6 +411,8 @@ struct pool_stats pool_stats(const struct pool *pool)
 	stats.lent = pool->lent_count;
 	stats.opening = pool->opening_count;
 	stats.waiting = pool->waiting_count;
+	stats.user = pool->user;
+	stats.database = pool->database;
 	return stats;
 }
 

@@ -40,6 +40,7 @@ struct pool_waiter {
 struct pool_stats {
 	unsigned size, idle, lent, opening, waiting;
 	uint64_t opened, closed, acquired, timeouts, failures;
+	const char *user, *database; /* the pool's; NULL: its endpoint's */
 };
 
 /* The endpoint's pool for this user and database (either may be NULL: what the URL names, else
@@ -59,6 +60,9 @@ void pool_release(struct server *server, bool reusable);
 
 /* The loop has stood still: what timers would have done to idle servers meanwhile is done now. */
 void pools_catch_up(struct endpoint *endpoint);
+
+/* The endpoint's next pool, behind `pool`; NULL is before the first, and behind the last. */
+const struct pool *pool_after(const struct endpoint *endpoint, const struct pool *pool);
 
 struct pool_stats pool_stats(const struct pool *pool);
 

@@ -104,7 +104,7 @@ static void refill(struct pool *pool, double now)
 		pool->refill_at = now + REFILL_RETRY;
 }
 
-static void look(struct pool *pool)
+void pool_look(struct pool *pool)
 {
 	struct cluster *cluster = pool_cluster(pool);
 	double now = clock_now();
@@ -121,7 +121,7 @@ static void on_keeper(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	(void)loop;
 	(void)events;
-	look(LIST_ENTRY(timer, struct pool, keeper));
+	pool_look(LIST_ENTRY(timer, struct pool, keeper));
 }
 
 void pools_catch_up(struct endpoint *endpoint)
@@ -130,7 +130,7 @@ void pools_catch_up(struct endpoint *endpoint)
 	struct pool *each, *next;
 	HASH_ITER (hh, endpoint->pools, each, next)
 		if (each->look_at <= now)
-			look(each);
+			pool_look(each);
 }
 
 void pool_keep_init(struct pool *pool)

@@ -26,11 +26,12 @@ struct pool {
 	unsigned idle_count, lent_count, opening_count, waiting_count;
 	unsigned size; /* servers, without the reserve */
 	struct quota *quotas[POOL_LIMITS];
-	struct list blocked; /* in cluster->blocked */
-	ev_timer reserve;    /* runs while waiters may come to need the reserve */
-	ev_timer keeper;     /* runs while pool_keep.c has something to come back for */
-	double look_at;      /* when it comes; INFINITY: it does not */
-	double refill_at;    /* before then no server is opened to keep min_idle */
+	struct quota *next_quotas[POOL_LIMITS]; /* adopt.c: those of the cluster that it moves to */
+	struct list blocked;                    /* in cluster->blocked */
+	ev_timer reserve; /* runs while waiters may come to need the reserve */
+	ev_timer keeper;  /* runs while pool_keep.c has something to come back for */
+	double look_at;   /* when it comes; INFINITY: it does not */
+	double refill_at; /* before then no server is opened to keep min_idle */
 	struct pool_stats totals;
 	bool closing;
 	const char *user, *database; /* in key; NULL where the borrower gave none */
@@ -72,6 +73,14 @@ void pool_close(struct server *server);
 void pool_offer(struct pool *pool, struct server *server);
 void pool_forget(struct pool *pool); /* frees it; it has neither servers nor waiters */
 
+/* Finds the pool's limits among those of `cluster`; false: out of memory. pool_leave() gives such
+ * back and clears `quotas`, which may hold none. */
+bool pool_join(struct pool *pool, struct cluster *cluster, struct quota *quotas[POOL_LIMITS]);
+void pool_leave(struct cluster *cluster, struct quota *quotas[POOL_LIMITS]);
+
+/* Its endpoint's cluster is another, or is configured otherwise. */
+void pool_reconfigure(struct pool *pool);
+
 /* pool_limits.c */
 
 /* Opens servers for the waiters, as far as the limits go; idle servers of other pools make room. */
@@ -103,5 +112,8 @@ void pool_keep(struct pool *pool);
 /* Opening failed: it is tried again in a while. */
 void pool_refill_later(struct pool *pool);
 void pool_keep_init(struct pool *pool);
+
+/* Does now what there is to be done. May forget the pool. */
+void pool_look(struct pool *pool);
 
 #endif

@@ -36,9 +36,11 @@ struct probe {
 	struct endpoint *endpoint;
 	struct server *server; /* NULL: none yet; with exec idle while connecting */
 	bool busy;             /* CONNECTING or ASKING */
-	double sent;           /* when the question left */
-	double stood_still;    /* how long the loop had done so by then */
-	double began;          /* when the last probe began */
+	bool started, retired;
+	double sent;        /* when the question left */
+	double stood_still; /* how long the loop had done so by then */
+	double began;       /* when the last probe began */
+	double soon;        /* when the next one was asked for; INFINITY: it was not */
 	struct exec exec;
 	ev_timer timer;
 };
@@ -145,10 +147,11 @@ static void on_connected(struct server *server, enum status status, void *arg)
 static void begin(struct probe *p)
 {
 	const struct cluster *cluster = p->endpoint->cluster;
-	if (p->busy)
+	if (p->busy || p->retired)
 		return;
 	ev_timer_stop(context_of(p)->loop, &p->timer);
 	p->began = clock_now();
+	p->soon = INFINITY;
 	if (p->server) {
 		ask(p);
 		return;
@@ -173,6 +176,7 @@ struct probe *probe_new(struct endpoint *endpoint)
 	if (!p)
 		return NULL;
 	p->endpoint = endpoint;
+	p->soon = INFINITY;
 	ev_init(&p->timer, on_time);
 	return p;
 }
@@ -188,15 +192,26 @@ void probe_free(struct probe *p)
 
 void probe_start(struct probe *p)
 {
-	begin(p);
+	if (!p->started)
+		begin(p);
+	p->started = true;
+}
+
+void probe_retire(struct probe *p)
+{
+	p->retired = true;
+	ev_timer_stop(context_of(p)->loop, &p->timer);
+	hang_up(p);
 }
 
 void probe_reschedule(struct probe *p)
 {
 	struct ev_loop *loop = context_of(p)->loop;
 	double next = p->endpoint->health.next;
+	if (health_usable(&p->endpoint->health))
+		next = fmin(next, p->soon);
 	ev_timer_stop(loop, &p->timer);
-	if (p->busy || next == INFINITY)
+	if (p->busy || p->retired || next == INFINITY)
 		return;
 	ev_timer_set(&p->timer, fmax(0, next - clock_now()), 0);
 	ev_timer_start(loop, &p->timer);
@@ -206,13 +221,22 @@ void probe_hurry(struct probe *p)
 {
 	struct ev_loop *loop = context_of(p)->loop;
 	double wait = p->began + PROBE_QUIET - clock_now();
-	if (p->busy || !health_usable(&p->endpoint->health))
+	if (p->busy || p->retired || !health_usable(&p->endpoint->health))
 		return;
 	if (ev_is_active(&p->timer) && ev_timer_remaining(loop, &p->timer) <= wait)
 		return;
 	ev_timer_stop(loop, &p->timer);
 	ev_timer_set(&p->timer, fmax(0, wait), 0);
 	ev_timer_start(loop, &p->timer);
+}
+
+void probe_soon(struct probe *p, double pause)
+{
+	double at = p->began + pause;
+	if (at >= p->soon)
+		return;
+	p->soon = at;
+	probe_reschedule(p);
 }
 
 void probe_demand(struct endpoint *endpoint)

@@ -4,6 +4,8 @@
 
 #include "cluster/cluster.h"
 #include "cluster/probe.h"
+#include "cluster/scopes.h"
+#include "cluster/writes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +61,14 @@ struct route *route_new(struct cluster *cluster, const struct route_config *conf
 		route_free(r);
 		return NULL;
 	}
+	if (config->scope != SCOPE_SESSION && !cluster->writes)
+		cluster->writes = writes_new(SCOPES_KEYS);
+	if (config->scope != SCOPE_SESSION && !cluster->writes) {
+		route_free(r);
+		return NULL;
+	}
+	cluster->scopes |= config->scope != SCOPE_SESSION ? 1u << config->scope : 0;
+	cluster->keeps_reads |= config->consistency == CONSISTENCY_SESSION;
 	r->config.name = r->name;
 	r->config.region = r->region;
 	r->config.prefer = r->prefer;
@@ -107,22 +117,37 @@ static bool targets(const struct route_config *c, const struct endpoint *e)
 	return false;
 }
 
+static struct replica replica_of(const struct endpoint *e)
+{
+	return (struct replica){.fresh_as_of = e->fresh_as_of,
+	                        .timeline = e->timeline,
+	                        .lsn = e->position,
+	                        .index = e->index,
+	                        .incarnation = e->incarnation};
+}
+
+static enum consistency level_of(const struct route_config *c, const struct demand *d)
+{
+	return d->need && d->need->leveled ? d->need->level : c->consistency;
+}
+
 static bool fresh_enough(const struct route_config *c, const struct endpoint *e,
                          const struct demand *d)
 {
+	static const struct need none;
 	if (e->role == ROLE_PRIMARY)
 		return true;
-	switch (c->consistency) {
-	case CONSISTENCY_EVENTUAL:
-		return true;
-	case CONSISTENCY_BOUNDED:
-		return d->now - e->fresh_as_of <= c->max_staleness;
-	case CONSISTENCY_READ_YOUR_WRITES:
-		return e->fresh_as_of >= d->last_write;
-	case CONSISTENCY_STRONG:
-		return false;
-	}
-	return false;
+	const struct need *need = d->need ? d->need : &none;
+	const struct replica replica = replica_of(e);
+	return need_met(need, level_of(c, d),
+	                need->bounded ? need->max_staleness : c->max_staleness, d->last_write,
+	                d->now, &replica);
+}
+
+bool endpoint_meets(const struct endpoint *e, const struct demand *d)
+{
+	static const struct route_config undemanding = {.consistency = CONSISTENCY_EVENTUAL};
+	return fresh_enough(&undemanding, e, d);
 }
 
 static bool suits(const struct route_config *c, const struct endpoint *e, const struct demand *d)
@@ -137,6 +162,7 @@ static bool usable(const struct endpoint *e, const struct demand *d)
 
 struct choices {
 	size_t count, preferred; /* the preferred ones stand first */
+	bool stale;              /* some were left out that are only not fresh enough */
 	struct candidate candidates[CLUSTER_ENDPOINTS];
 	struct endpoint *endpoints[CLUSTER_ENDPOINTS];
 };
@@ -169,6 +195,7 @@ static void collect(struct route *r, const struct demand *d, struct choices *c)
 {
 	struct cluster *cluster = r->cluster;
 	c->count = c->preferred = 0;
+	c->stale = false;
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
 		struct endpoint *e = cluster->endpoints[i];
 		if (!targets(&r->config, e))
@@ -177,6 +204,8 @@ static void collect(struct route *r, const struct demand *d, struct choices *c)
 			probe_demand(e);
 		else if (suits(&r->config, e, d))
 			add_choice(c, r, e);
+		else
+			c->stale = true;
 	}
 }
 
@@ -191,12 +220,19 @@ static struct endpoint *pick_primary(struct cluster *cluster, const struct deman
 	return NULL;
 }
 
+static bool wants_primary(const struct route_config *c, const struct demand *d)
+{
+	return c->to == TO_PRIMARY || level_of(c, d) == CONSISTENCY_STRONG;
+}
+
 struct endpoint *route_pick(struct route *r, const struct demand *d)
 {
-	if (r->config.to == TO_PRIMARY || r->config.consistency == CONSISTENCY_STRONG)
+	if (wants_primary(&r->config, d))
 		return pick_primary(r->cluster, d);
 	struct choices c;
 	collect(r, d, &c);
+	if (c.count == 0 && c.stale && d->patient)
+		return NULL;
 	if (c.count == 0)
 		return r->config.fallback_primary ? pick_primary(r->cluster, d) : NULL;
 	size_t count = c.preferred ? c.preferred : c.count;
@@ -208,7 +244,7 @@ bool route_accepts(const struct route *r, const struct endpoint *e, const struct
 {
 	if (!usable(e, d))
 		return false;
-	if (r->config.to == TO_PRIMARY || r->config.consistency == CONSISTENCY_STRONG)
+	if (wants_primary(&r->config, d))
 		return e == cluster_primary(r->cluster);
 	return suits(&r->config, e, d);
 }

@@ -4,6 +4,7 @@
 #define MOONGATE_CLUSTER_ROUTE_H
 
 #include "cluster/balance.h"
+#include "cluster/need.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,13 +15,6 @@ struct endpoint;
 
 enum route_target { TO_PRIMARY, TO_REPLICAS, TO_ANY, TO_NAMED, TO_REGION };
 
-enum consistency {
-	CONSISTENCY_EVENTUAL,
-	CONSISTENCY_BOUNDED,          /* now - fresh_as_of <= max_staleness */
-	CONSISTENCY_READ_YOUR_WRITES, /* fresh_as_of >= the session's last write */
-	CONSISTENCY_STRONG,           /* the primary */
-};
-
 /* What a route is made of; zero is a route to the primary. */
 struct route_config {
 	const char *name; /* what logs and `moongate explain` call it; NULL: made from the target */
@@ -29,7 +23,10 @@ struct route_config {
 	const char *region; /* TO_REGION */
 	enum balance balance;
 	enum consistency consistency;
+	enum scope scope;
 	double max_staleness; /* s, for CONSISTENCY_BOUNDED */
+	double wait_fresh;    /* s that a read may wait for an endpoint of the route to become fresh
+	                         enough, before the fallback is taken; 0: it does not */
 	double max_lag;       /* s; 0: no limit */
 	const char *prefer;   /* a region whose endpoints are taken while any of them will do */
 	bool fallback_primary;
@@ -42,8 +39,12 @@ struct route; /* owned by its cluster, alive as long as it */
 /* The circumstances of one choice. */
 struct demand {
 	double now;
-	double last_write; /* when the session's last write was seen committed; -INFINITY: never */
+	double last_write; /* when the last write in the scope was seen committed; -INFINITY: never
+	                    */
 	uint64_t excluded; /* endpoints already tried in vain, a bit each */
+	const struct need *need; /* NULL: nothing beyond the route's level */
+	bool patient; /* rather none than the fallback, where some endpoint is only not fresh enough
+	               */
 };
 
 /* Copies `config`. NULL: out of memory. */
@@ -52,6 +53,10 @@ struct route *route_new(struct cluster *cluster, const struct route_config *conf
 /* The endpoint for one query, or NULL when none will do now. Failed endpoints that would have been
  * candidates are told of the demand, and may be probed at once. */
 struct endpoint *route_pick(struct route *route, const struct demand *demand);
+
+/* Whether an endpoint is so fresh that this read may use it, by what the read asks for alone: where
+ * the policy has named the endpoint itself. */
+bool endpoint_meets(const struct endpoint *endpoint, const struct demand *demand);
 
 /* Whether `endpoint` would be a right choice now: what lets a batch follow another one on the same
  * server without a new choice. */

@@ -270,6 +270,12 @@ static struct server *start_opening(struct endpoint *endpoint, const struct conn
 	ev_timer_start(context->loop, &s->opening->deadline);
 
 	const char *host = conninfo_host_to_resolve(endpoint->conninfo);
+	const char *broken = conninfo_reason(endpoint->conninfo);
+	if (broken) {
+		snprintf(s->error, sizeof s->error, "%s", broken);
+		fail_soon(s, ST_ESERVER);
+		return s;
+	}
 	if (!host) {
 		start_connect(s, NULL);
 		return s;

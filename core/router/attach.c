@@ -3,6 +3,8 @@
 #include "router/cancel.h"
 #include "router/errand.h"
 #include "router/relay.h"
+#include "router/wash.h"
+#include "router/welcome.h"
 #include "wire/message.h"
 
 #include <stdio.h>
@@ -20,11 +22,14 @@ void relay_detach(struct exchange *x)
 {
 	struct client *c = x->client;
 	struct server *server = x->server;
-	bool going = x->surplus;
+	bool going = x->surplus, soiled = x->soiled;
 	exchange_free(x);
 	if (going)
 		endpoint_suspect(server->endpoint);
-	relay_give_back(c->worker, server, !going);
+	if (soiled && !going)
+		wash_server(c->worker, server, 0);
+	else
+		relay_give_back(c->worker, server, !going);
 	if (c->state == CLIENT_READY &&
 	    (buffer_size(&c->in) || c->eof || !ev_is_active(&c->reader)))
 		client_resume(c);
@@ -91,7 +96,9 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 /* The dispatch goes on: the client's end would end it, so only words that are lost are risked. */
 static void on_wait(struct dispatch *dispatch)
 {
-	struct client *c = LIST_ENTRY(dispatch, struct exchange, dispatch)->client;
+	struct exchange *x = LIST_ENTRY(dispatch, struct exchange, dispatch);
+	struct client *c = x->client;
+	x->told = true;
 	if (c->state == CLIENT_READY &&
 	    message_notice(&c->out, "waiting for a server connection") == ST_OK)
 		client_flush(c);
@@ -106,13 +113,44 @@ void relay_choose(struct exchange *x, struct route *route, struct endpoint *endp
 	        .endpoint = endpoint,
 	        .user = c->user,
 	        .database = c->database,
-	        .last_write = c->last_write,
+	        .last_write = x->last_write,
+	        .need = &x->need,
 	        .excluded = x->excluded,
-	        .on_wait = on_wait,
+	        .since = x->since,
+	        .on_wait = x->told ? NULL : on_wait,
 	};
+	x->since = 0;
 	x->route = route;
 	x->choosing_now = true;
 	dispatch_start(&x->dispatch, &request, on_dispatched);
 	if (c->exchange == x)
 		x->choosing_now = false;
+}
+
+bool relay_stop_seeking(struct exchange *x)
+{
+	if (!x->dispatch.cluster)
+		return false;
+	x->since = x->dispatch.waiter.since;
+	dispatch_cancel(&x->dispatch);
+	return true;
+}
+
+/* What is run again is a read, or has been found to be a write. */
+static void choose_for_replay(struct exchange *x)
+{
+	const struct cluster *cluster = x->client->home->cluster;
+	bool writes = x->flags[x->first] & BATCH_WRITE;
+	relay_choose(x, writes ? cluster->default_write : cluster->default_read, NULL);
+}
+
+void relay_seek_again(struct exchange *x)
+{
+	struct client *c = x->client;
+	if (c->state == CLIENT_WELCOMING)
+		welcome_again(x);
+	else if (x->replaying)
+		choose_for_replay(x);
+	else
+		client_resume(c); /* its batch waits in c->in, and is judged anew */
 }

@@ -83,6 +83,13 @@ static bool may_change_names(const struct facts *facts)
 	       facts->kind == SQL_MULTI || facts->kind == SQL_PREPARE;
 }
 
+static void note_tables(struct batch_tables *tables, const struct facts *facts)
+{
+	tables_add(&tables->all, facts);
+	if (may_write(facts))
+		tables_add(&tables->written, facts);
+}
+
 /* One more statement; the write among several decides. True: this one does. */
 static bool add_facts(const struct scan *s, const struct facts *facts, enum status *status)
 {
@@ -94,6 +101,8 @@ static bool add_facts(const struct scan *s, const struct facts *facts, enum stat
 	b->effects |= facts->effects;
 	b->uncertain |= may_move_block(facts);
 	b->writes |= may_write(facts);
+	if (s->reader->tables)
+		note_tables(s->reader->tables, facts);
 	b->commits |= facts->kind == SQL_COMMIT;
 	b->changes_names |= may_change_names(facts);
 	b->deallocates |= facts->kind == SQL_DEALLOCATE && facts->name;
@@ -111,10 +120,11 @@ static bool add_facts(const struct scan *s, const struct facts *facts, enum stat
 	return decides;
 }
 
-static enum status add_unread(const struct scan *s)
+static enum status add_unread(const struct scan *s, bool may_set)
 {
 	enum status status;
 	add_facts(s, &unread, &status);
+	s->batch->unread |= may_set;
 	return status;
 }
 
@@ -123,7 +133,7 @@ static enum status add_text(const struct scan *s, const char *sql, size_t size)
 {
 	enum status status;
 	if (s->reader->unreadable)
-		return add_unread(s);
+		return add_unread(s, true);
 	const struct facts *facts = classifier_facts(s->reader->classifier, s->reader->catalog, sql,
 	                                             size, s->reader->standard_strings);
 	if (add_facts(s, facts, &status)) {
@@ -137,7 +147,7 @@ static enum status add_statement(const struct scan *s, struct statement *stateme
 {
 	enum status status;
 	if (s->reader->unreadable)
-		return add_unread(s);
+		return add_unread(s, true);
 	if (add_facts(s, statement_facts(statement, s->reader->catalog), &status)) {
 		s->batch->statement = statement;
 		s->batch->sql = statement->body;
@@ -224,7 +234,7 @@ static enum status scan_simple(const struct scan *s, char type, const uint8_t *b
 	s->batch->works = true;
 	if (type == 'Q' && whole)
 		return scan_query(s, body, end);
-	return add_unread(s);
+	return add_unread(s, type == 'Q'); /* what may be called by its OID sets nothing */
 }
 
 /* What may come within a batch of the extended protocol. */
@@ -239,7 +249,7 @@ static enum status scan_extended(const struct scan *s, char type, const uint8_t 
 		if (whole)
 			return scan_parse(s, body, end);
 		b->names = b->changes_names = true;
-		return add_unread(s);
+		return add_unread(s, false); /* its client keeps the server: RELAY_PIN_STATEMENT */
 	case 'B':
 		return scan_bind(s, body, end);
 	case 'D':

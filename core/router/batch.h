@@ -4,6 +4,7 @@
 #define MOONGATE_ROUTER_BATCH_H
 
 #include "base/buffer.h"
+#include "cluster/scopes.h"
 #include "router/statement.h"
 #include "sql/classifier.h"
 
@@ -41,12 +42,18 @@ struct batch {
 	bool names;          /* uses or changes names of statements */
 	bool changes_names;  /* prepares or closes some, or a statement of it may */
 	bool deallocates;    /* holds DEALLOCATE of a name */
+	bool unread;         /* it may SET what nobody has read of */
 	bool unnamed;        /* prepares the unnamed statement */
 	bool needs_unnamed;  /* uses an unnamed statement that it does not prepare itself */
 	bool binds;          /* holds a Bind */
 	bool works;          /* binds, describes or parses: a server must see it */
 	unsigned executes;   /* portals that it runs */
 	unsigned parameters; /* of its first Bind */
+};
+
+/* The tables that statements name: all of them, and those of statements that may write. */
+struct batch_tables {
+	struct tables all, written;
 };
 
 /* What a batch is read with. */
@@ -59,6 +66,7 @@ struct batch_reader {
 	struct statement *unnamed;   /* and its unnamed statement; NULL: none */
 	struct buffer *touched; /* filled with the names of settings that it may change, each with
 	                           its NUL */
+	struct batch_tables *tables; /* added to; NULL: nobody wants to know */
 };
 
 /* ST_OK: a batch; its facts are valid until the next question to the classifier. ST_AGAIN: not all

@@ -3,10 +3,12 @@
 #include "router/block.h"
 
 #include "router/client.h"
+#include "router/demands.h"
 #include "sql/lexer.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define ACCESS (EFFECT_READ_ONLY | EFFECT_READ_WRITE)
@@ -15,6 +17,7 @@ char block_status(const struct client *c)
 {
 	switch (c->block.state) {
 	case BLOCK_LAZY:
+	case BLOCK_LOST:
 		return 'T';
 	case BLOCK_FAILED:
 		return 'E';
@@ -34,6 +37,16 @@ void block_fail(struct client *c)
 {
 	leave(c);
 	c->block.state = BLOCK_FAILED;
+}
+
+void block_cut_off(struct client *c, const char *sqlstate)
+{
+	block_fail(c);
+	c->standard_strings = c->settings->standard_strings;
+	if (!sqlstate)
+		return;
+	c->block.state = BLOCK_LOST;
+	snprintf(c->block.lost, sizeof c->block.lost, "%s", sqlstate);
 }
 
 void block_hand_over(struct client *c, struct buffer *begin)
@@ -67,7 +80,7 @@ static const char *begin_tag(const struct batch *b, bool standard_strings)
 	return token_is_word(&lexer, token, "start") ? "START TRANSACTION" : "BEGIN";
 }
 
-enum deed { DEED_NONE, DEED_BEGIN, DEED_SET, DEED_END, DEED_REFUSE, DEED_CLOSE };
+enum deed { DEED_NONE, DEED_BEGIN, DEED_SET, DEED_END, DEED_REFUSE, DEED_TELL, DEED_CLOSE };
 
 static bool ends_block(const struct batch *b)
 {
@@ -85,7 +98,11 @@ static enum deed deed_of(const struct client *c, const struct batch *b)
 {
 	if (b->extended && !b->works && !b->copy_end && !b->bare && !b->passing)
 		return DEED_CLOSE;
-	if (ends_block(b) && answerable(b) && c->block.state != BLOCK_NONE)
+	bool commits = b->facts && b->facts->kind == SQL_COMMIT;
+	bool ends = ends_block(b) && answerable(b) && c->block.state != BLOCK_NONE;
+	if (c->block.state == BLOCK_LOST && !(ends && !commits))
+		return DEED_TELL;
+	if (ends)
 		return DEED_END;
 	if (c->block.state == BLOCK_FAILED)
 		return DEED_REFUSE;
@@ -110,6 +127,7 @@ static enum status run(struct client *c, const struct batch *b, enum deed deed, 
 	case DEED_END:
 		*tag = c->block.state == BLOCK_LAZY && b->facts->kind == SQL_COMMIT ? "COMMIT"
 		                                                                    : "ROLLBACK";
+		demands_end_block(c, **tag == 'C');
 		leave(c);
 		return ST_OK;
 	default:
@@ -148,15 +166,26 @@ static enum status close_one(struct client *c, const uint8_t *body, const uint8_
 	return status == ST_OK ? message_bare(&c->out, '3') : status;
 }
 
-static enum status describe(struct client *c, const uint8_t *body)
+static enum status describe_row(struct client *c, const struct block_reply *reply)
+{
+	return reply->column ? message_column(&c->out, reply->column) : message_bare(&c->out, 'n');
+}
+
+static enum status describe(struct client *c, const uint8_t *body, const struct block_reply *reply)
 {
 	enum status status = *body == 'S' ? message_no_parameters(&c->out) : ST_OK;
-	return status == ST_OK ? message_bare(&c->out, 'n') : status;
+	return status == ST_OK ? describe_row(c, reply) : status;
+}
+
+static enum status execute(struct client *c, const struct block_reply *reply)
+{
+	enum status status = reply->column ? message_text_row(&c->out, reply->value) : ST_OK;
+	return status == ST_OK ? message_command(&c->out, reply->tag) : status;
 }
 
 /* One message of an extended batch. */
 static enum status answer_one(struct client *c, char type, const uint8_t *body, const uint8_t *end,
-                              const char *tag)
+                              const struct block_reply *reply, char block)
 {
 	enum status status;
 	switch (type) {
@@ -166,49 +195,70 @@ static enum status answer_one(struct client *c, char type, const uint8_t *body, 
 	case 'B':
 		return message_bare(&c->out, '2');
 	case 'D':
-		return describe(c, body);
+		return describe(c, body, reply);
 	case 'E':
-		return message_command(&c->out, tag);
+		return execute(c, reply);
 	case 'C':
 		return close_one(c, body, end);
 	case 'S':
-		return message_ready(&c->out, block_status(c));
+		return message_ready(&c->out, block);
 	default:
 		return ST_OK;
 	}
 }
 
-static enum status answer_all(struct client *c, const struct batch *b, const uint8_t *bytes,
-                              const char *tag)
+enum status block_reply(struct client *c, const struct batch *b, const uint8_t *bytes,
+                        const struct block_reply *reply, char block)
 {
 	enum status status = ST_OK;
 	struct frame f;
 	if (!b->extended) {
-		status = message_command(&c->out, tag);
-		return status == ST_OK ? message_ready(&c->out, block_status(c)) : status;
+		status = reply->column ? message_column(&c->out, reply->column) : ST_OK;
+		if (status == ST_OK)
+			status = execute(c, reply);
+		return status == ST_OK ? message_ready(&c->out, block) : status;
 	}
 	for (const uint8_t *at = bytes, *end = bytes + b->size;
 	     status == ST_OK && at < end && wire_frame(at, (size_t)(end - at), &f) == ST_OK;
 	     at += f.size)
-		status = answer_one(c, f.type, at + WIRE_HEADER, at + f.size, tag);
+		status = answer_one(c, f.type, at + WIRE_HEADER, at + f.size, reply, block);
 	return status;
+}
+
+enum status block_refuse(struct client *c)
+{
+	return message_error(&c->out, "ERROR", "25P02",
+	                     "current transaction is aborted, commands ignored until end of "
+	                     "transaction block",
+	                     NULL);
+}
+
+static enum status end_refused(struct client *c, const struct batch *b)
+{
+	c->skip_to_sync = b->end == BATCH_NO_ANSWER;
+	return c->skip_to_sync ? ST_OK : message_ready(&c->out, block_status(c));
 }
 
 static enum status refuse(struct client *c, const struct batch *b)
 {
-	enum status status =
-	        message_error(&c->out, "ERROR", "25P02",
-	                      "current transaction is aborted, commands ignored until end of "
-	                      "transaction block",
-	                      NULL);
-	c->skip_to_sync = b->end == BATCH_NO_ANSWER;
-	if (status == ST_OK && !c->skip_to_sync)
-		status = message_ready(&c->out, 'E');
-	return status;
+	enum status status = block_refuse(c);
+	return status == ST_OK ? end_refused(c, b) : status;
 }
 
-/* The message is one that can be answered without PostgreSQL's word, be it for a name that is taken
- * or for a portal that is not there; `*portal` is the one that is bound. */
+/* The first that the client hears of it; a COMMIT that comes to that has ended the block. */
+static enum status tell(struct client *c, const struct batch *b)
+{
+	enum status status = message_error(
+	        &c->out, "ERROR", c->block.lost,
+	        "the server connection was lost; the transaction is rolled back", NULL);
+	if (ends_block(b) && answerable(b))
+		leave(c);
+	else
+		c->block.state = BLOCK_FAILED;
+	return status == ST_OK ? end_refused(c, b) : status;
+}
+
+/* One message of such a batch; `*portal` is the one that is bound. */
 static bool is_plain(const struct client *c, char type, const char *body, size_t size,
                      const char **portal)
 {
@@ -231,7 +281,7 @@ static bool is_plain(const struct client *c, char type, const char *body, size_t
 	}
 }
 
-static bool all_plain(const struct client *c, const struct batch *b, const uint8_t *bytes)
+bool block_is_plain(const struct client *c, const struct batch *b, const uint8_t *bytes)
 {
 	const char *portal = NULL;
 	struct frame f;
@@ -268,15 +318,16 @@ enum answered block_answer(struct client *c, const struct batch *b, const uint8_
 	enum status status = ST_OK;
 	if (deed == DEED_NONE)
 		return block_deallocate(c, b, block_status(c)) ? ANSWERED : NOT_ANSWERED;
-	if (deed == DEED_REFUSE) {
-		status = refuse(c, b);
+	if (deed == DEED_REFUSE || deed == DEED_TELL) {
+		status = deed == DEED_TELL ? tell(c, b) : refuse(c, b);
 		return status == ST_OK ? ANSWERED : UNANSWERABLE;
 	}
-	if (b->extended && !all_plain(c, b, bytes))
+	if (b->extended && !block_is_plain(c, b, bytes))
 		return NOT_ANSWERED;
 	if (deed != DEED_CLOSE)
 		status = run(c, b, deed, &tag);
 	if (status == ST_OK)
-		status = answer_all(c, b, bytes, tag);
+		status = block_reply(c, b, bytes, &(struct block_reply){.tag = tag},
+		                     block_status(c));
 	return status == ST_OK ? ANSWERED : UNANSWERABLE;
 }

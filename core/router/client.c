@@ -3,6 +3,7 @@
 #include "router/client.h"
 
 #include "router/cancel.h"
+#include "router/own.h"
 #include "router/relay.h"
 #include "router/replication.h"
 #include "router/welcome.h"
@@ -52,6 +53,7 @@ void client_drop(struct client *c)
 	if (c->state == CLIENT_GONE)
 		return;
 	c->state = CLIENT_GONE;
+	own_end(c);
 	relay_abandon(c);
 	if (c->home)
 		policy_session_end(c->home->policy, &(struct session_facts){.vars = c->vars});
@@ -77,6 +79,7 @@ void client_free(struct client *c)
 	statement_unref(c->unnamed);
 	settings_unref(c->settings);
 	settings_unref(c->startup);
+	free(c->demands);
 	free(c->user);
 	free(c);
 }
@@ -152,6 +155,20 @@ void client_set_settings(struct client *c, struct settings *settings)
 		c->pins |= PIN_TEMP;
 }
 
+bool client_find_home(struct client *c)
+{
+	static const struct session_config none = {0};
+	c->home = script_cluster(c->worker->script, c->database);
+	c->config =
+	        c->home ? cluster_session_config(c->home->cluster, c->user, c->database) : &none;
+	catalogs_leave(c->catalog);
+	c->catalog = NULL;
+	if (c->home)
+		c->catalog = catalogs_join(c->home->cluster->catalogs, c->user, c->database);
+	catalogs_want(c->catalog);
+	return c->home != NULL;
+}
+
 static void begin_session(struct client *c, const struct startup *startup)
 {
 	c->key.long_secret = startup_minor(startup) >= 2;
@@ -174,15 +191,18 @@ static void begin_session(struct client *c, const struct startup *startup)
 		             "options may hold -c NAME=VALUE and --NAME=VALUE.");
 		return;
 	}
-	c->home = script_cluster(c->worker->script, c->database);
-	if (!c->home) {
+	char wrong[256];
+	status = own_start(c, wrong, sizeof wrong);
+	if (status != ST_OK) {
+		client_close(c, status == ST_ENOMEM ? "53200" : "22023",
+		             status == ST_ENOMEM ? "out of memory" : wrong, NULL);
+		return;
+	}
+	if (!client_find_home(c)) {
 		client_close(c, "3D000", "no cluster of the routing script serves this database",
 		             NULL);
 		return;
 	}
-	c->config = cluster_session_config(c->home->cluster, c->user, c->database);
-	c->catalog = catalogs_join(c->home->cluster->catalogs, c->user, c->database);
-	catalogs_want(c->catalog);
 	client_set_settings(c, settings_ref(c->startup));
 	if (c->config->mode == POOL_SESSION)
 		c->pins |= RELAY_PIN_SESSION;
@@ -253,7 +273,7 @@ static void read_or_rest(struct client *c, enum status status)
 /* Nothing is under way for a client that will send no more: it is done. */
 static bool finished(const struct client *c)
 {
-	return c->eof && c->state == CLIENT_READY && !relay_busy(c);
+	return c->eof && c->state == CLIENT_READY && (!relay_busy(c) || relay_starves(c));
 }
 
 /* What `take` leaves to be done once its bytes are accounted for. */
@@ -306,9 +326,10 @@ static void on_end(struct client *c)
 {
 	c->eof = true;
 	ev_io_stop(loop_of(c), &c->reader);
-	if (c->state == CLIENT_READY && relay_busy(c))
-		return;
-	client_drop(c);
+	if (c->state != CLIENT_READY)
+		client_drop(c);
+	else if (finished(c))
+		client_close(c, NULL, NULL, NULL); /* it may still read what it has asked for */
 }
 
 static void on_client_readable(struct ev_loop *loop, ev_io *watcher, int events)

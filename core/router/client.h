@@ -21,6 +21,7 @@
 #include "router/statement.h"
 #include "router/worker.h"
 
+struct demands;
 struct exchange;
 
 enum client_state { CLIENT_STARTING, CLIENT_WELCOMING, CLIENT_READY, CLIENT_CLOSING, CLIENT_GONE };
@@ -34,7 +35,8 @@ struct client {
 	struct buffer in;                  /* received, not yet routed */
 	struct buffer out;                 /* the client's to take */
 	struct exchange *exchange;         /* NULL: nothing under way */
-	const struct script_cluster *home; /* its database's cluster and policy */
+	const struct script_cluster *home; /* its database's cluster and policy; NULL: not known
+	                                      yet, or not served any more */
 	const struct session_config *config;
 	struct catalog_source *catalog; /* its database's; NULL: not known yet */
 	char *user, *database;          /* in one block, `user`'s */
@@ -42,6 +44,7 @@ struct client {
 	struct settings *settings;      /* what it has now */
 	struct prepared_name *names;    /* uthash: its prepared statements */
 	struct statement *unnamed;      /* its unnamed one; NULL: none */
+	struct demands *demands;        /* demands.h; NULL: none of its own */
 	struct block block;
 	struct cancel_key key;
 	double last_write;     /* when a write of its was last seen done; -INFINITY: never */
@@ -51,6 +54,7 @@ struct client {
 	int vars;              /* see struct session_facts */
 	size_t discard;        /* bytes of a message still to pass over */
 	bool standard_strings; /* as its settings, or a SET that is not committed yet, say */
+	bool unread;           /* a text that was not read may have SET something */
 	bool dirty;            /* in pool mode "session": it may have left state behind */
 	bool skip_to_sync;     /* its batch was refused: nothing counts until Sync */
 	bool eof;              /* it will send no more */
@@ -83,6 +87,12 @@ static inline const struct catalog *client_catalog(const struct client *c)
 {
 	return c->catalog ? c->catalog->catalog : NULL;
 }
+
+/* What a client is told whose database is not the routing script's any more. */
+#define CLIENT_NOT_SERVED "this database is not served any more"
+
+/* Finds its home in the worker's script, and what holds for it there. False: there is none. */
+bool client_find_home(struct client *c);
 
 /* Looks again at what is in c->in, and reads on. */
 void client_resume(struct client *c);

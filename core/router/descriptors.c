@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/descriptors.h"
 
+#include "router/http.h"
 #include "router/worker.h"
 
 #include <dirent.h>
@@ -49,9 +50,14 @@ static unsigned count_open(void)
 
 void descriptors_check(struct worker *w)
 {
+	w->descriptors.others = count_open();
+	descriptors_recheck(w);
+}
+
+void descriptors_recheck(struct worker *w)
+{
 	struct descriptors *d = &w->descriptors;
-	d->others = count_open();
-	d->demand = 0;
+	d->demand = w->admin ? HTTP_CONNECTIONS : 0;
 	for (size_t i = 0; i < script_cluster_count(w->script); i++)
 		d->demand += cluster_server_demand(script_cluster_at(w->script, i)->cluster);
 	unsigned needed = d->others + d->demand + SPARE + CROWD;

@@ -14,7 +14,8 @@ struct worker;
 struct descriptors {
 	unsigned limit;  /* of this process */
 	unsigned others; /* in use for neither clients nor servers */
-	unsigned demand; /* servers that the configuration asks room for */
+	unsigned demand; /* servers, and connections of admin's, that the configuration asks room
+	                    for */
 };
 
 /* Raises the limit as far as it goes, and logs it. Before anything is opened. */
@@ -23,6 +24,9 @@ void descriptors_raise(struct worker *worker);
 /* Once the script is loaded and the port is open: counts what is in use, and warns where the
  * limit will not do for the configured pools. */
 void descriptors_check(struct worker *worker);
+
+/* The script is another: its pools may ask for more. */
+void descriptors_recheck(struct worker *worker);
 
 /* Whether too few are left for another client. */
 bool descriptors_short(struct worker *worker);

@@ -22,7 +22,14 @@ enum edit_action {
 	/* An error comes, which the client gets in PostgreSQL's words for `name`. */
 	EDIT_EXISTS,  /* it names a statement already */
 	EDIT_MISSING, /* it names none */
+	EDIT_REFUSED, /* what was sent stands in for what is refused here; `name` is the message */
 };
+
+/* An error comes that is to be in other words. */
+static inline bool edit_is_error(enum edit_action action)
+{
+	return action >= EDIT_EXISTS;
+}
 
 /* What becomes undone where the edit is not met. */
 enum edit_change {

@@ -10,30 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASKED_MAX 256 /* settings in one question */
-
-/* What the server's catalog tells of; the rest stays until the client goes. */
-#define PINS_TOLD (PIN_TEMP | PIN_LISTEN | PIN_ADVISORY_LOCK | PIN_CURSOR | PIN_PREPARE)
-
-/* The columns that tell of pins, in their order. */
-static const enum pin told[] = {PIN_TEMP, PIN_LISTEN, PIN_ADVISORY_LOCK, PIN_CURSOR, PIN_PREPARE};
-#define TOLD (sizeof told / sizeof *told)
-
-/* Temporary objects are looked for only where the session has a schema for them at all. */
-static const char pins_sql[] =
-        "CASE WHEN pg_catalog.pg_my_temp_schema()=0 THEN false ELSE"
-        " EXISTS (SELECT FROM pg_catalog.pg_class"
-        " WHERE relnamespace=pg_catalog.pg_my_temp_schema())"
-        " OR EXISTS (SELECT FROM pg_catalog.pg_proc"
-        " WHERE pronamespace=pg_catalog.pg_my_temp_schema())"
-        " OR EXISTS (SELECT FROM pg_catalog.pg_type"
-        " WHERE typnamespace=pg_catalog.pg_my_temp_schema()) END,"
-        "EXISTS (SELECT FROM pg_catalog.pg_listening_channels()),"
-        "EXISTS (SELECT FROM pg_catalog.pg_locks"
-        " WHERE locktype='advisory' AND pid=pg_catalog.pg_backend_pid()),"
-        "EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable),"
-        "EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)";
-
 static enum status put(struct buffer *sql, const char *text)
 {
 	return buffer_append(sql, text, strlen(text));
@@ -47,7 +23,7 @@ static enum status push(struct exchange *x, enum errand errand)
 	return ST_OK;
 }
 
-static enum status run(struct exchange *x, enum errand errand, const struct buffer *sql)
+enum status errand_run(struct exchange *x, enum errand errand, const struct buffer *sql)
 {
 	struct buffer query = {0};
 	enum status status =
@@ -69,7 +45,7 @@ static enum status apply(struct exchange *x, enum errand errand)
 		return ST_OK;
 	enum status status = settings_change(x->session->settings, wanted, &sql);
 	if (status == ST_OK && buffer_size(&sql))
-		status = run(x, errand, &sql);
+		status = errand_run(x, errand, &sql);
 	if (status == ST_OK)
 		session_set_settings(x->session, settings_ref(wanted));
 	buffer_free(&sql);
@@ -109,7 +85,7 @@ enum status errand_renew(struct exchange *x)
 	struct settings *empty = settings_empty(&c->worker->settings);
 	if (!empty)
 		return ST_ENOMEM;
-	x->discarded = false;
+	x->discarded = x->soiled = c->unread = false;
 	x->effects = 0;
 	buffer_free(&x->touched);
 	buffer_free(&x->reset);
@@ -124,7 +100,7 @@ enum status errand_forget_sequences(struct exchange *x)
 	struct buffer sql = {0};
 	enum status status = put(&sql, "DISCARD SEQUENCES");
 	if (status == ST_OK)
-		status = run(x, ERRAND_SEQUENCES, &sql);
+		status = errand_run(x, ERRAND_SEQUENCES, &sql);
 	buffer_free(&sql);
 	return status;
 }
@@ -137,7 +113,7 @@ enum status errand_skip(struct exchange *x)
 enum status errand_begin(struct exchange *x)
 {
 	x->status = 'T';
-	return run(x, ERRAND_BEGIN, &x->begin);
+	return errand_run(x, ERRAND_BEGIN, &x->begin);
 }
 
 static enum status put_restore(struct buffer *sql, const char *name, const char *value)
@@ -178,68 +154,8 @@ static enum status restore(struct exchange *x)
 	}
 	if (status == ST_OK && buffer_size(&sql)) {
 		x->asking = true;
-		status = run(x, ERRAND_RESTORE, &sql);
+		status = errand_run(x, ERRAND_RESTORE, &sql);
 	}
-	buffer_free(&sql);
-	return status;
-}
-
-static bool is_touched(const struct exchange *x, const char *name)
-{
-	const char *each = (const char *)buffer_data(&x->touched);
-	const char *end = each + buffer_size(&x->touched);
-	for (; each < end; each += strlen(each) + 1)
-		if (strcmp(each, name) == 0)
-			return true;
-	return false;
-}
-
-/* Each name once. */
-static enum status gather(struct exchange *x)
-{
-	struct buffer all = x->touched;
-	enum status status = ST_OK;
-	x->touched = (struct buffer){0};
-	const char *name = (const char *)buffer_data(&all), *end = name + buffer_size(&all);
-	for (; name < end && status == ST_OK; name += strlen(name) + 1)
-		if (!is_touched(x, name))
-			status = buffer_append(&x->touched, name, strlen(name) + 1);
-	buffer_free(&all);
-	return status;
-}
-
-static bool pins_may_differ(const struct exchange *x)
-{
-	if (x->effects & EFFECT_MAY_PIN)
-		return true;
-	return x->client->pins & PINS_TOLD && x->effects & (EFFECT_UNPINS | RELAY_EFFECT_PINNED);
-}
-
-static enum status ask(struct exchange *x)
-{
-	struct buffer sql = {0};
-	bool pins = pins_may_differ(x);
-	enum status status = gather(x);
-	if (status != ST_OK || (!pins && buffer_size(&x->touched) == 0))
-		return status;
-	status = put(&sql, "SELECT ");
-	if (status == ST_OK && pins)
-		status = put(&sql, pins_sql);
-	x->asked_pins = pins;
-	const char *name = (const char *)buffer_data(&x->touched);
-	const char *end = name + buffer_size(&x->touched);
-	for (bool first = !pins; name < end && status == ST_OK; name += strlen(name) + 1) {
-		status = put(&sql, first ? "pg_catalog.current_setting("
-		                         : ",pg_catalog.current_setting(");
-		first = false;
-		if (status == ST_OK)
-			status = settings_put_literal(&sql, name);
-		if (status == ST_OK)
-			status = put(&sql, ",true)");
-	}
-	x->asking = true;
-	if (status == ST_OK)
-		status = run(x, ERRAND_ASK, &sql);
 	buffer_free(&sql);
 	return status;
 }
@@ -255,8 +171,8 @@ enum status errand_after_batch(struct exchange *x)
 	x->was_reset = false;
 	if (!x->errand_count && !say_ready(x))
 		return ST_CLOSED;
-	if (status == ST_OK && x->status == 'I' && (x->effects || buffer_size(&x->touched)))
-		status = ask(x);
+	if (status == ST_OK && x->status == 'I' && errand_is_due(x))
+		status = errand_ask(x);
 	if (x->status == 'I' && x->effects & EFFECT_DDL)
 		catalogs_stale(x->client->catalog);
 	if (x->status == 'I')
@@ -264,92 +180,6 @@ enum status errand_after_batch(struct exchange *x)
 	else
 		x->effects &= ~(unsigned)(EFFECT_RESET | EFFECT_RESET_ALL);
 	return status;
-}
-
-/* One column of a DataRow: NULL where there is none, or it is NULL. */
-static const uint8_t *next_column(const uint8_t *at, const uint8_t *end, const char **value,
-                                  size_t *size)
-{
-	*value = NULL;
-	*size = 0;
-	if (!at || end - at < 4)
-		return NULL;
-	uint32_t length = wire_u32(at);
-	if (length == UINT32_MAX)
-		return at + 4;
-	if (length > (size_t)(end - at - 4))
-		return NULL;
-	*value = (const char *)at + 4;
-	*size = length;
-	return at + 4 + length;
-}
-
-static void take_pins(struct client *c, const uint8_t **at, const uint8_t *end)
-{
-	c->pins &= ~(unsigned)PINS_TOLD;
-	c->pins |= c->settings->temporary ? PIN_TEMP : 0;
-	for (size_t i = 0; i < TOLD; i++) {
-		const char *value;
-		size_t size;
-		*at = next_column(*at, end, &value, &size);
-		if (value && size == 1 && *value == 't')
-			c->pins |= told[i];
-	}
-}
-
-/* Who the session acts as when it acts as itself is no setting. */
-static bool is_itself(const struct exchange *x, const char *name, const char *value)
-{
-	if (strcmp(name, "role") == 0)
-		return strcmp(value, "none") == 0;
-	return strcmp(name, "session_authorization") == 0 &&
-	       strcmp(value, PQuser(x->server->conn)) == 0;
-}
-
-static enum status take_settings(struct exchange *x, const uint8_t *at, const uint8_t *end)
-{
-	struct setting_change changes[ASKED_MAX];
-	struct buffer values = {0};
-	size_t count = 0, offsets[ASKED_MAX];
-	const char *name = (const char *)buffer_data(&x->touched);
-	const char *last = name + buffer_size(&x->touched);
-	enum status status = ST_OK;
-	for (; name < last && count < ASKED_MAX && status == ST_OK; name += strlen(name) + 1) {
-		const char *value;
-		size_t size;
-		at = next_column(at, end, &value, &size);
-		changes[count].name = name;
-		offsets[count] = value ? buffer_size(&values) : SIZE_MAX;
-		count++;
-		if (value)
-			status = buffer_append(&values, value, size);
-		if (value && status == ST_OK)
-			status = buffer_append(&values, "", 1);
-	}
-	for (size_t i = 0; i < count; i++) {
-		const char *value = (const char *)buffer_data(&values);
-		changes[i].value = offsets[i] == SIZE_MAX ? NULL : value + offsets[i];
-		if (changes[i].value && is_itself(x, changes[i].name, changes[i].value))
-			changes[i].value = NULL;
-	}
-	struct settings *now =
-	        status == ST_OK ? settings_with(x->client->settings, changes, count) : NULL;
-	buffer_free(&values);
-	if (!now)
-		return ST_ENOMEM;
-	session_set_settings(x->session, settings_ref(now));
-	client_set_settings(x->client, now);
-	return ST_OK;
-}
-
-static void take_row(struct exchange *x, const uint8_t *body, const uint8_t *end)
-{
-	const uint8_t *at = body + 2;
-	if (x->asked_pins)
-		take_pins(x->client, &at, end);
-	if (buffer_size(&x->touched) && take_settings(x, at, end) != ST_OK)
-		x->client->pins |= PIN_SESSION; /* what it holds cannot be kept elsewhere */
-	buffer_free(&x->touched);
 }
 
 static bool is_fatal(const uint8_t *body, size_t size)
@@ -407,7 +237,7 @@ bool errand_answer(struct exchange *x, const struct frame *f, const uint8_t *bod
 		return take_error(x, errand, body, size);
 	case 'D':
 		if (errand == ERRAND_ASK)
-			take_row(x, body, body + size);
+			errand_take_row(x, body, body + size);
 		break;
 	case 'Z':
 		x->errand_first = (x->errand_first + 1) % RELAY_ERRANDS;

@@ -33,6 +33,9 @@ enum status errand_skip(struct exchange *x) MUST_CHECK;
 /* Sends x->begin. */
 enum status errand_begin(struct exchange *x) MUST_CHECK;
 
+/* Whether the session is to be asked what it holds. */
+bool errand_is_due(const struct exchange *x);
+
 /* A batch was answered and none is awaited: sends what is due. The status is `I` or `T`. */
 enum status errand_after_batch(struct exchange *x) MUST_CHECK;
 
@@ -42,6 +45,13 @@ bool errand_must_restore(const struct exchange *x);
 
 /* DISCARD ALL was done: the session is as new, and gets the client's startup settings back. */
 enum status errand_renew(struct exchange *x) MUST_CHECK;
+
+/* Sends a query of ours. */
+enum status errand_run(struct exchange *x, enum errand errand, const struct buffer *sql) MUST_CHECK;
+
+/* errand_ask.c: the question, and a row of its answer. */
+enum status errand_ask(struct exchange *x) MUST_CHECK;
+void errand_take_row(struct exchange *x, const uint8_t *body, const uint8_t *end);
 
 /* Whether the client is to see this message of an answer to an errand. */
 bool errand_shows(const struct exchange *x, char type);

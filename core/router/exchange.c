@@ -18,8 +18,12 @@ struct exchange *exchange_new(struct client *c)
 		list_remove(&x->link);
 	}
 	struct edits edits = x->edits; /* keeps its room */
+	struct tables *tables = x->tables;
 	memset(x, 0, offsetof(struct exchange, replay_bytes));
 	x->edits = edits;
+	x->tables = tables;
+	if (tables)
+		*tables = (struct tables){0};
 	list_init(&x->link);
 	x->client = c;
 	x->status = 'I';
@@ -39,6 +43,7 @@ void exchange_free(struct exchange *x)
 	buffer_free(&x->pending);
 	buffer_free(&x->held);
 	x->client->exchange = NULL;
+	list_remove(&x->link);
 	list_push_front(&x->client->worker->spare, &x->link);
 }
 
@@ -65,11 +70,18 @@ bool relay_busy(const struct client *c)
 	return x && (x->outstanding || x->errand_count || !x->server);
 }
 
+bool relay_starves(const struct client *c)
+{
+	const struct exchange *x = c->exchange;
+	return x && (x->passing || x->copy_in);
+}
+
 void exchange_free_spare(struct worker *w)
 {
 	LIST_EACH (&w->spare, link) {
 		struct exchange *x = LIST_ENTRY(link, struct exchange, link);
 		edits_free(&x->edits);
+		free(x->tables);
 		free(x);
 	}
 }
@@ -87,7 +99,8 @@ void exchange_begin_copy_in(struct exchange *x)
 		x->outstanding--;
 		x->answered++;
 		x->open = true;
-		x->open_flags |= flags & (BATCH_WRITE | BATCH_UNCERTAIN);
+		x->open_flags |=
+		        flags & (BATCH_WRITE | BATCH_UNCERTAIN | BATCH_BEGINS | BATCH_ENDS);
 		if (x->outstanding && !(x->flags[x->first] & BATCH_BARE))
 			return;
 	}

@@ -218,6 +218,8 @@ int explain_check(struct context *context, const char *path, const struct script
 	if (!script)
 		return fail(error);
 	printf("%s: ok\n  listen    %s\n", path, script_listen(script));
+	if (script_admin(script))
+		printf("  admin     %s\n", script_admin(script));
 	for (size_t i = 0; i < script_cluster_count(script); i++) {
 		const struct script_cluster *home = script_cluster_at(script, i);
 		printf("  database  %s\n", home->database);

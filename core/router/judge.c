@@ -36,9 +36,45 @@ static bool belongs_to_primary(const struct client *c, const struct batch *b)
 	       (b->end == BATCH_NO_ANSWER && b->executes);
 }
 
-struct verdict judge_batch(struct client *c, const struct batch *b)
+static struct demand demand_of(const struct judgment *j)
+{
+	return (struct demand){.now = clock_now(), .last_write = j->last_write, .need = &j->need};
+}
+
+/* Whose writes it has to see. What comes later in a block may read any table. */
+static double last_write(const struct client *c, const struct judgment *j, bool in_block)
+{
+	const struct verdict *v = &j->verdict;
+	const struct cluster *cluster = c->home->cluster;
+	if (!cluster->scopes || v->kind != VERDICT_ROUTE)
+		return c->last_write;
+	const struct party who = {.user = c->user,
+	                          .database = c->database,
+	                          .key = j->key,
+	                          .tables = in_block ? NULL : &c->worker->tables.all};
+	return cluster_last_write(cluster, v->route, &who, c->last_write);
+}
+
+static struct verdict to_primary(const struct client *c)
+{
+	return (struct verdict){.kind = VERDICT_ROUTE, .route = c->home->cluster->default_write};
+}
+
+/* What the client asks for holds where the policy has named an endpoint, too. */
+static bool misses(const struct judgment *j)
+{
+	const struct demand demand = demand_of(j);
+	return j->verdict.kind == VERDICT_ENDPOINT && !endpoint_meets(j->verdict.endpoint, &demand);
+}
+
+void judge_batch(struct client *c, const struct batch *b, struct judgment *j)
 {
 	const struct script_cluster *home = c->home;
+	if (!home) {
+		j->verdict = (struct verdict){
+		        .kind = VERDICT_REJECT, .sqlstate = "57P01", .message = CLIENT_NOT_SERVED};
+		return;
+	}
 	const struct facts *facts = facts_of(c, b);
 	struct facts judged = *facts;
 	bool in_block = c->block.state == BLOCK_LAZY;
@@ -60,18 +96,31 @@ struct verdict judge_batch(struct client *c, const struct batch *b)
 	        .standard_strings = c->standard_strings,
 	        .in_transaction = in_block,
 	        .parameters = b->parameters,
+	        .key = &j->key,
 	        .session = &session,
 	};
-	struct verdict v = policy_route(home->policy, &query);
+	j->key = 0;
+	if (!demands_need(c, b, in_block, &j->need, j->wrong, sizeof j->wrong)) {
+		j->verdict = (struct verdict){
+		        .kind = VERDICT_REJECT, .message = j->wrong, .sqlstate = "22023"};
+		return;
+	}
+	struct verdict *v = &j->verdict;
+	*v = policy_route(home->policy, &query);
 	c->vars = session.vars;
-	if (v.kind != VERDICT_REJECT && !(c->pins & RELAY_PIN_SESSION) && belongs_to_primary(c, b))
-		v = (struct verdict){.kind = VERDICT_ROUTE, .route = home->cluster->default_write};
-	return v;
+	if (v->kind != VERDICT_REJECT && !(c->pins & RELAY_PIN_SESSION) && belongs_to_primary(c, b))
+		*v = to_primary(c);
+	j->last_write = last_write(c, j, in_block);
+	if (misses(j))
+		*v = to_primary(c);
 }
 
-bool judge_agrees(const struct client *c, const struct verdict *v, const struct endpoint *e)
+bool judge_agrees(const struct client *c, const struct judgment *j, const struct endpoint *e)
 {
-	const struct demand demand = {.now = clock_now(), .last_write = c->last_write};
+	if (!c->home || e->cluster != c->home->cluster)
+		return false; /* it was removed meanwhile */
+	const struct verdict *v = &j->verdict;
+	const struct demand demand = demand_of(j);
 	if (v->kind == VERDICT_ENDPOINT)
 		return v->endpoint == e;
 	return v->kind == VERDICT_ROUTE && route_accepts(v->route, e, &demand);

@@ -6,10 +6,18 @@
 #include "router/batch.h"
 #include "router/client.h"
 
-/* Asks the policy; what must be on the primary goes there whatever it says, unless it rejects. */
-struct verdict judge_batch(struct client *c, const struct batch *b);
+struct judgment {
+	struct verdict verdict;
+	struct need need;  /* see struct demand */
+	double last_write; /* likewise */
+	uint64_t key;      /* that the policy gives it; 0: none */
+	char wrong[256];   /* a rejection of ours */
+};
 
-/* Whether the verdict lets the batch run on this endpoint. */
-bool judge_agrees(const struct client *c, const struct verdict *v, const struct endpoint *e);
+/* Asks the policy; what must be on the primary goes there whatever it says, unless it rejects. */
+void judge_batch(struct client *c, const struct batch *b, struct judgment *j);
+
+/* Whether that lets the batch run on this endpoint. */
+bool judge_agrees(const struct client *c, const struct judgment *j, const struct endpoint *e);
 
 #endif

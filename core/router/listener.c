@@ -2,11 +2,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/listener.h"
 
+#include "router/address.h"
 #include "router/client.h"
 #include "router/worker.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -31,21 +31,12 @@ struct listener {
 	ev_timer timer; /* ends PAUSED, then RECOVERING */
 };
 
-static void address_text(const struct sockaddr_storage *from, socklen_t size, char *out,
-                         size_t room)
-{
-	char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
-	getnameinfo((const struct sockaddr *)from, size, host, sizeof host, port, sizeof port,
-	            NI_NUMERICHOST | NI_NUMERICSERV);
-	snprintf(out, room, "%s:%s", host, port);
-}
-
 static enum status take_client(struct listener *l, int fd, const struct sockaddr_storage *from,
                                socklen_t size)
 {
-	char address[NI_MAXHOST + NI_MAXSERV];
+	char address[ADDRESS_TEXT];
 	int on = 1;
-	address_text(from, size, address, sizeof address);
+	address_text(from, size, address);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	enum status status = client_new(l->worker, fd, address);
@@ -125,71 +116,11 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int events)
 			return;
 }
 
-/* "host:port" in its two halves, in place; false: it has no port. */
-static bool split_address(char *address, char **host, char **port)
-{
-	char *colon = strrchr(address, ':');
-	if (!colon || !colon[1])
-		return false;
-	*colon = '\0';
-	*port = colon + 1;
-	*host = address;
-	size_t size = strlen(address);
-	if (*address == '[' && size > 1 && address[size - 1] == ']') {
-		address[size - 1] = '\0';
-		*host = address + 1;
-	}
-	return true;
-}
-
-static int listen_on(const struct addrinfo *at)
-{
-	int on = 1, fd = socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0)
-		return fd;
-	int why = errno;
-	close(fd);
-	errno = why;
-	return -1;
-}
-
-static int open_socket(const char *address, char *error, size_t error_size)
-{
-	char copy[NI_MAXHOST + NI_MAXSERV], *host, *port;
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found = NULL;
-	snprintf(copy, sizeof copy, "%s", address);
-	if (!split_address(copy, &host, &port)) {
-		snprintf(error, error_size, "cannot listen on \"%s\": expected HOST:PORT", address);
-		return -1;
-	}
-	int failed = getaddrinfo(*host ? host : NULL, port, &hints, &found);
-	if (failed) {
-		snprintf(error, error_size, "cannot listen on \"%s\": %s", address,
-		         gai_strerror(failed));
-		return -1;
-	}
-	int fd = -1;
-	for (const struct addrinfo *at = found; at && fd < 0; at = at->ai_next)
-		fd = listen_on(at);
-	if (fd < 0)
-		snprintf(error, error_size, "cannot listen on \"%s\": %s", address,
-		         strerror(errno));
-	freeaddrinfo(found);
-	return fd;
-}
-
 static void say_where(const struct listener *l)
 {
-	struct sockaddr_storage at;
-	socklen_t size = sizeof at;
-	char address[NI_MAXHOST + NI_MAXSERV];
-	if (getsockname(l->fd, (struct sockaddr *)&at, &size) != 0)
-		return;
-	address_text(&at, size, address, sizeof address);
-	log_info(&l->worker->context.log, "listening", LOG_T("address", address));
+	char address[ADDRESS_TEXT];
+	if (address_of(l->fd, address))
+		log_info(&l->worker->context.log, "listening", LOG_T("address", address));
 }
 
 struct listener *listener_new(struct worker *worker, const char *address, char *error,
@@ -201,7 +132,7 @@ struct listener *listener_new(struct worker *worker, const char *address, char *
 		return NULL;
 	}
 	l->worker = worker;
-	l->fd = open_socket(address, error, error_size);
+	l->fd = address_listen(address, error, error_size);
 	if (l->fd < 0) {
 		free(l);
 		return NULL;

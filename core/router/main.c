@@ -1,5 +1,6 @@
 /* main.c - the command line: moongate run | check | explain | demo. */
 /* SPDX-License-Identifier: MIT */
+#include "base/version.h"
 #include "cluster/resolver.h"
 #include "router/explain.h"
 #include "router/worker.h"
@@ -22,6 +23,7 @@ static const char usage[] =
         "       moongate check SCRIPT\n"
         "       moongate explain SCRIPT [-c SQL | -f FILE] [--input sql|json] [--json]\n"
         "       moongate demo [--exit]\n"
+        "       moongate --version\n"
         "\n"
         "run      route PostgreSQL clients as SCRIPT says\n"
         "check    load SCRIPT and say what it sets up\n"
@@ -201,6 +203,10 @@ int main(int argc, char **argv)
 		return command_explain(&places, argc - 1, argv + 1);
 	if (strcmp(command, "demo") == 0)
 		return demo_run(places.program, argv + 2, places.lua_path, places.scripts);
+	if (strcmp(command, "--version") == 0) {
+		puts("moongate " MOONGATE_VERSION);
+		return 0;
+	}
 	if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 ||
 	    strcmp(command, "help") == 0) {
 		fputs(usage, stdout);

@@ -6,10 +6,7 @@
 
 #include <stdio.h>
 
-/* All the bits that struct client's `pins` may have. */
-#define BITS 32
-
-static const char *name_of(unsigned pin)
+const char *pins_reason(unsigned pin)
 {
 	switch (pin) {
 	case RELAY_PIN_ENCODING:
@@ -19,19 +16,18 @@ static const char *name_of(unsigned pin)
 	case RELAY_PIN_STATEMENT:
 		return "long_statement";
 	default:
-		return sql_pin_name((enum pin)pin);
+		return pin < 1u << PIN_KINDS ? sql_pin_name((enum pin)pin) : NULL;
 	}
 }
 
-/* "listen,prepare": the reasons in `pins`. */
-static void name_all(unsigned pins, char *text, size_t size)
+void pins_name(unsigned pins, char *text, size_t size)
 {
 	size_t used = 0;
 	*text = '\0';
-	for (unsigned i = 0; i < BITS && used < size; i++)
+	for (unsigned i = 0; i < PINS_KINDS && used < size; i++)
 		if (pins >> i & 1)
 			used += (size_t)snprintf(text + used, size - used, "%s%s", used ? "," : "",
-			                         name_of(1u << i));
+			                         pins_reason(1u << i));
 }
 
 void pins_tell(struct client *c)
@@ -43,26 +39,32 @@ void pins_tell(struct client *c)
 	c->pins_told = c->pins;
 	if (log->level > LOG_DEBUG)
 		return;
-	name_all(c->pins, reasons, sizeof reasons);
+	pins_name(c->pins, reasons, sizeof reasons);
 	log_debug(log, c->pins ? "client pinned to its server" : "client not pinned any more",
 	          LOG_T("client", c->address), LOG_T("user", c->user), LOG_T("reasons", reasons));
 }
 
-void pins_count(struct worker *w)
+void pins_tally(const struct worker *w, unsigned counts[PINS_KINDS])
 {
-	unsigned counts[BITS] = {0}, all = 0;
-	char text[512] = "";
-	size_t used = 0;
 	LIST_EACH (&w->clients, link) {
 		const struct client *c = LIST_ENTRY(link, struct client, link);
-		all += c->pins != 0;
-		for (unsigned i = 0; c->pins && i < BITS; i++)
+		for (unsigned i = 0; c->pins && i < PINS_KINDS; i++)
 			counts[i] += c->pins >> i & 1;
 	}
-	for (unsigned i = 0; i < BITS && used < sizeof text; i++)
+}
+
+void pins_count(struct worker *w)
+{
+	unsigned counts[PINS_KINDS] = {0}, all = 0;
+	char text[512] = "";
+	size_t used = 0;
+	pins_tally(w, counts);
+	LIST_EACH (&w->clients, link)
+		all += LIST_ENTRY(link, struct client, link)->pins != 0;
+	for (unsigned i = 0; i < PINS_KINDS && used < sizeof text; i++)
 		if (counts[i])
 			used += (size_t)snprintf(text + used, sizeof text - used, "%s%s:%u",
-			                         used ? "," : "", name_of(1u << i), counts[i]);
+			                         used ? "," : "", pins_reason(1u << i), counts[i]);
 	if (all)
 		log_info(&w->context.log, "pinned clients", LOG_N("clients", all),
 		         LOG_T("reasons", text));

@@ -1,5 +1,4 @@
-/* relay.c - the client's side: cuts its bytes into batches, asks where they go, and sends them
- * there.
+/* relay.c - a batch on its way: asks where it goes, and sends it there.
  *
  * A batch goes at once to the attached server when it must (a block, a pin, an open extended batch)
  * or when its verdict agrees; another verdict waits until no answer is outstanding, so that
@@ -9,6 +8,8 @@
 
 #include "router/errand.h"
 #include "router/judge.h"
+#include "router/own.h"
+#include "router/refusal.h"
 #include "router/rewrite.h"
 #include "router/wash.h"
 #include "wire/frame.h"
@@ -18,7 +19,7 @@
 #include <string.h>
 
 /* What is true of a whole batch if it is of a part of it. */
-#define FLAGS_KEPT (BATCH_WRITE | BATCH_UNCERTAIN | BATCH_COPY_END)
+#define FLAGS_KEPT (BATCH_WRITE | BATCH_UNCERTAIN | BATCH_COPY_END | BATCH_BEGINS | BATCH_ENDS)
 
 /* What has to be looked at once the transaction is over. */
 #define EFFECTS_RESET (EFFECT_RESET | EFFECT_RESET_ALL)
@@ -34,9 +35,10 @@ void relay_abandon(struct client *c)
 		return;
 	struct server *server = x->server;
 	unsigned errands = x->errand_count;
+	demands_lost(x);
 	bool quiet = !x->open && !x->outstanding && !x->passing && x->status == 'I' && !x->rest &&
 	             !buffer_size(&x->pending) && !buffer_size(&x->to_server);
-	bool clean = quiet && !errands && !c->pins && !buffer_size(&x->touched) && !x->effects;
+	bool clean = quiet && !errands && !c->pins && !x->soiled && !errand_is_due(x);
 	if (quiet && !errands && c->pins == RELAY_PIN_SESSION && !c->dirty)
 		clean = true;
 	exchange_free(x);
@@ -48,10 +50,8 @@ void relay_abandon(struct client *c)
 		relay_give_back(c->worker, server, clean);
 }
 
-/* Refuses the batch at hand: the client gets one error, and where the batch's Sync is still to come
- * nothing counts until then. A block that was begun here has failed. */
-static void refuse_batch(struct client *c, const struct batch *b, const char *sqlstate,
-                         const char *message)
+void relay_refuse_batch(struct client *c, const struct batch *b, const char *sqlstate,
+                        const char *message)
 {
 	enum status status = message_error(&c->out, "ERROR", sqlstate, message, NULL);
 	if (c->block.state == BLOCK_LAZY)
@@ -66,6 +66,15 @@ static void refuse_batch(struct client *c, const struct batch *b, const char *sq
 		client_flush(c);
 }
 
+static void forget_replay(struct exchange *x)
+{
+	statement_unref(x->replay_statement);
+	x->replay_statement = NULL;
+	x->named = NULL;
+	x->replay = REPLAY_NOT;
+	x->decided = true;
+}
+
 /* Remembers a batch that stands alone, as long as it may be run again. */
 static void note_replay(struct exchange *x, const struct batch *b, const uint8_t *bytes)
 {
@@ -74,11 +83,7 @@ static void note_replay(struct exchange *x, const struct batch *b, const uint8_t
 	bool alone = !b->uncertain && !b->passing && b->end != BATCH_NO_ANSWER && !x->open &&
 	             (x->status == 'I' || begun) && x->outstanding == 0 && b->size <= RELAY_REPLAY;
 	bool read = b->statements == 1 && b->intent == INTENT_READ && !b->pins && !c->pins;
-	statement_unref(x->replay_statement);
-	x->replay_statement = NULL;
-	x->named = NULL;
-	x->replay = REPLAY_NOT;
-	x->decided = true;
+	forget_replay(x);
 	if (!alone || !(read || (b->names && x->status == 'I')))
 		return;
 	memcpy(x->replay_bytes, bytes, b->size);
@@ -98,7 +103,9 @@ static uint8_t flags_of(const struct exchange *x, const struct batch *b)
 	bool writes = b->writes || (b->commits && x->wrote);
 	return (uint8_t)((b->end == BATCH_QUERY ? BATCH_SIMPLE : 0) | (b->bare ? BATCH_BARE : 0) |
 	                 (b->copy_end ? BATCH_COPY_END : 0) | (writes && runs ? BATCH_WRITE : 0) |
-	                 (b->uncertain ? BATCH_UNCERTAIN : 0));
+	                 (b->uncertain ? BATCH_UNCERTAIN : 0) |
+	                 (runs && b->effects & EFFECT_BEGIN ? BATCH_BEGINS : 0) |
+	                 (runs && b->effects & EFFECT_END ? BATCH_ENDS : 0));
 }
 
 enum status relay_send_batch(struct exchange *x, const struct batch *b, const uint8_t *bytes)
@@ -158,6 +165,9 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 		x->effects |= b->effects & (EFFECTS_RESET | EFFECT_DDL);
 		return status;
 	}
+	if (b->pins & PIN_TEMP)
+		session_distrust(x->session);
+	c->unread |= b->unread;
 	x->effects |= kept_effects(c, b) | (b->pins ? RELAY_EFFECT_PINNED : 0);
 	if (status != ST_OK || buffer_size(touched) == 0)
 		return status;
@@ -165,6 +175,22 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 		x->touched_before = buffer_size(&x->touched);
 	x->touching = x->sending + 1;
 	return buffer_append(&x->touched, buffer_data(touched), buffer_size(touched));
+}
+
+void relay_watch(struct exchange *x, const uint8_t *bytes, size_t size)
+{
+	if (x->watching && long_text_feed(&x->text, bytes, size)) {
+		x->client->pins |= PIN_SESSION;
+		x->watching = false;
+	}
+}
+
+/* Only the beginning of a long text is there. */
+static void begin_watch(struct exchange *x, const struct batch *b, const uint8_t *bytes)
+{
+	x->watching = b->unread && b->passing && !(x->client->pins & RELAY_PIN_SESSION);
+	x->text = (struct long_text){0};
+	relay_watch(x, bytes, b->size);
 }
 
 static void push(struct exchange *x, const struct batch *b)
@@ -184,17 +210,31 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 		x->batch_since = c->worker->tick;
 	if (b->changes_names)
 		x->settling = x->pushed + 1;
+	begin_watch(x, b, bytes);
 	enum status status = note_effects(x, b);
 	if (status == ST_OK && must_forget_sequences(x, b))
 		status = errand_forget_sequences(x);
 	if (status == ST_OK)
 		status = relay_send_batch(x, b, bytes);
+	demands_sent(x, b);
 	x->wrote |= b->writes;
 	x->passing = b->passing;
 	x->open = b->end == BATCH_NO_ANSWER;
 	if (x->open)
 		x->open_flags |= flags_of(x, b) & FLAGS_KEPT;
 	else
+		push(x, b);
+	return status;
+}
+
+static enum status refuse_in_place(struct exchange *x, const struct batch *b)
+{
+	x->sending = x->pushed;
+	forget_replay(x);
+	enum status status = refusal_send(x, b);
+	x->client->discard = b->passing;
+	x->open = b->end == BATCH_NO_ANSWER;
+	if (!x->open)
 		push(x, b);
 	return status;
 }
@@ -210,18 +250,26 @@ static bool bound(const struct client *c, const struct exchange *x)
 /* Nothing is attached: asks the policy and looks for a server. ST_AGAIN: not there yet. */
 static enum status choose(struct client *c, const struct batch *b)
 {
-	struct verdict v = judge_batch(c, b);
-	if (v.kind == VERDICT_REJECT) {
-		refuse_batch(c, b, v.sqlstate, v.message);
+	struct judgment j;
+	judge_batch(c, b, &j);
+	const struct verdict *v = &j.verdict;
+	if (v->kind == VERDICT_REJECT) {
+		if (c->exchange)
+			exchange_free(c->exchange);
+		relay_refuse_batch(c, b, v->sqlstate, v->message);
 		return ST_ECLIENT;
 	}
 	struct exchange *x = c->exchange ? c->exchange : exchange_new(c);
 	if (!x) {
-		refuse_batch(c, b, "53200", "out of memory");
+		relay_refuse_batch(c, b, "53200", "out of memory");
 		return ST_ECLIENT;
 	}
 	x->excluded = 0;
-	relay_choose(x, v.kind == VERDICT_ROUTE ? v.route : NULL, v.endpoint);
+	x->need = j.need;
+	x->last_write = j.last_write;
+	x->key = j.key;
+	x->judged = true;
+	relay_choose(x, v->kind == VERDICT_ROUTE ? v->route : NULL, v->endpoint);
 	if (c->exchange != x)
 		return ST_ECLIENT; /* and the client is gone */
 	return x->server || *x->sqlstate ? ST_OK : ST_AGAIN;
@@ -234,7 +282,7 @@ static void refuse_for_lack(struct client *c, const struct batch *b)
 	memcpy(sqlstate, x->sqlstate, sizeof sqlstate);
 	memcpy(message, x->message, sizeof message);
 	exchange_free(x);
-	refuse_batch(c, b, sqlstate, message);
+	relay_refuse_batch(c, b, sqlstate, message);
 }
 
 /* Names mean what the batches before this one have made of them, and that is not known yet. */
@@ -253,7 +301,7 @@ static enum status may_join(struct exchange *x)
 	static const uint8_t flush[] = {'H', 0, 0, 0, 4};
 	if (x->outstanding)
 		return ST_AGAIN; /* of earlier batches */
-	if (x->completions == x->sent)
+	if (x->completions == x->sent && !x->edits.count)
 		return ST_OK;
 	if (!x->flushed)
 		relay_to_server(x, flush, sizeof flush);
@@ -277,44 +325,25 @@ static enum status may_go(struct client *c, const struct batch *b)
 		return ST_AGAIN;
 	if (!x->outstanding)
 		return ST_OK;
-	struct verdict v = judge_batch(c, b);
-	return judge_agrees(c, &v, x->server->endpoint) ? ST_OK : ST_AGAIN;
-}
-
-/* A batch that PostgreSQL would take, and the pool mode does not. One that goes on with an open
- * batch is the server's to answer: relay_settle() sees what comes of it. */
-static bool against_mode(const struct client *c, const struct batch *b)
-{
-	return c->config->mode == POOL_STATEMENT && b->effects & EFFECT_BEGIN &&
-	       !(c->exchange && c->exchange->open);
-}
-
-static enum status refuse_mode(struct client *c, const struct batch *b)
-{
-	if (relay_busy(c))
-		return ST_AGAIN; /* its answer comes behind those that are awaited */
-	refuse_batch(c, b, "0A000",
-	             "transaction blocks are not allowed in pool mode \"statement\"");
+	struct judgment j;
+	judge_batch(c, b, &j);
+	if (!judge_agrees(c, &j, x->server->endpoint))
+		return ST_AGAIN;
+	x->judged = true;
+	if (j.key != x->key)
+		x->key = 0;
 	return ST_OK;
 }
 
-/* Advisory locks and the like of a replica would guard nothing. */
-static bool pins_astray(const struct client *c, const struct batch *b)
-{
-	const struct exchange *x = c->exchange;
-	return b->pins & PIN_ADVISORY_LOCK && x && x->server && x->status == 'T' &&
-	       x->server->endpoint->role == ROLE_REPLICA;
-}
-
-static enum status route_batch(struct client *c, const struct batch *b, const uint8_t *bytes)
+enum status relay_route_batch(struct client *c, const struct batch *b, const uint8_t *bytes)
 {
 	struct exchange *x = c->exchange;
 	if (!x || (!x->server && !*x->sqlstate)) {
-		if (x)
+		if (x && x->dispatch.cluster)
 			return ST_AGAIN; /* being chosen */
-		enum status status = choose(c, b);
-		if (status != ST_OK)
-			return status == ST_AGAIN ? ST_AGAIN : ST_OK;
+		enum status chosen = choose(c, b);
+		if (chosen != ST_OK)
+			return chosen == ST_AGAIN ? ST_AGAIN : ST_OK;
 		x = c->exchange;
 	}
 	if (*x->sqlstate) {
@@ -325,196 +354,11 @@ static enum status route_batch(struct client *c, const struct batch *b, const ui
 		return ST_OK; /* passed over, until Sync */
 	if (may_go(c, b) == ST_AGAIN)
 		return ST_AGAIN;
-	if (pins_astray(c, b)) {
-		client_close(c, "0A000",
-		             "a session-level advisory lock in a block that runs on a replica",
-		             NULL);
-		return ST_OK;
-	}
-	if (forward(c, b, bytes) != ST_OK) {
+	enum status status = refusal_is_due(x, b) ? refuse_in_place(x, b) : forward(c, b, bytes);
+	if (status != ST_OK) {
 		client_close(c, "53200", "out of memory", NULL);
 		return ST_OK;
 	}
 	relay_say_due(x);
 	return ST_OK;
-}
-
-/* What a step of relay_take() comes to. */
-enum step {
-	STEP_GO,      /* on with the bytes that are left */
-	STEP_MORE,    /* what is left is incomplete: read on */
-	STEP_WAIT,    /* what is left waits for a server or for answers */
-	STEP_INVALID, /* no message has such a length */
-};
-
-static enum step step_of(enum status status)
-{
-	return status == ST_OK ? STEP_GO : status == ST_AGAIN ? STEP_MORE : STEP_INVALID;
-}
-
-/* Bytes of a message that has been routed already. */
-static void pass(struct exchange *x, const uint8_t *bytes, size_t size, size_t *used)
-{
-	size_t n = size < x->passing ? size : x->passing;
-	x->passing -= n;
-	*used += n;
-	relay_to_server(x, bytes, n);
-}
-
-/* While the server reads a COPY: its data, and Sync and Flush, which it ignores until the end. */
-static enum step pass_copy(struct exchange *x, const uint8_t *bytes, size_t size, size_t *used)
-{
-	struct frame f;
-	enum status status = wire_frame(bytes, size, &f);
-	if (status != ST_OK)
-		return step_of(status);
-	if (!strchr("dcfHS", f.type)) {
-		x->copy_in = false; /* no copy data: let the server complain */
-		return STEP_GO;
-	}
-	if (f.type == 'c' || f.type == 'f')
-		x->copy_in = false;
-	x->passing = f.size;
-	pass(x, bytes, size, used);
-	return STEP_GO;
-}
-
-static void flush_or_drop(struct client *c, enum status status)
-{
-	if (status != ST_OK)
-		client_drop(c);
-	else
-		client_flush(c);
-}
-
-/* After a refused batch: all but Sync and Terminate is passed over. */
-static enum step skip(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
-{
-	struct frame f;
-	enum status status = wire_frame(bytes, size, &f);
-	if (status != ST_OK)
-		return step_of(status);
-	if (f.type == 'X') {
-		client_close(c, NULL, NULL, NULL);
-		return STEP_GO;
-	}
-	size_t n = f.size < size ? f.size : size;
-	c->discard = f.size - n;
-	*used += n;
-	if (f.type == 'S') {
-		c->skip_to_sync = false;
-		flush_or_drop(c, message_ready(&c->out, block_status(c)));
-	}
-	return STEP_GO;
-}
-
-static void discard(struct client *c, size_t size, size_t *used)
-{
-	size_t n = size < c->discard ? size : c->discard;
-	c->discard -= n;
-	*used += n;
-}
-
-/* What no server has to see. */
-static bool answer_here(struct client *c, const struct batch *b, const uint8_t *bytes)
-{
-	struct exchange *x = c->exchange;
-	if (x) {
-		bool quiet = x->server && !x->outstanding && !x->asking && x->status != 'E' &&
-		             !(c->pins & RELAY_PIN_SESSION);
-		if (!quiet || !block_deallocate(c, b, x->status))
-			return false;
-		client_flush(c);
-		return true;
-	}
-	if (b->bare) {
-		flush_or_drop(c, message_ready(&c->out, block_status(c)));
-		return true;
-	}
-	if (c->pins)
-		return false;
-	switch (block_answer(c, b, bytes)) {
-	case ANSWERED:
-		client_flush(c);
-		return true;
-	case UNANSWERABLE:
-		client_drop(c);
-		return true;
-	case NOT_ANSWERED:
-		break;
-	}
-	return false;
-}
-
-static enum step take_batch(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
-{
-	struct batch b;
-	const char *wrong = NULL;
-	const struct batch_reader reader = {.classifier = c->worker->classifier,
-	                                    .catalog = client_catalog(c),
-	                                    .standard_strings = c->standard_strings,
-	                                    .unreadable = c->pins & RELAY_PIN_ENCODING,
-	                                    .names = c->names,
-	                                    .unnamed = c->unnamed,
-	                                    .touched = &c->worker->touched};
-	c->worker->touched.head = c->worker->touched.tail = 0;
-	enum status status = batch_scan(&reader, bytes, size, &b, &wrong);
-	if (status == ST_AGAIN)
-		return STEP_MORE;
-	if (status != ST_OK) {
-		client_close(c, status == ST_ECLIENT ? "08P01" : "53200",
-		             status == ST_ECLIENT ? wrong : "out of memory", NULL);
-		return STEP_GO;
-	}
-	if (b.end == BATCH_TERMINATE) {
-		client_close(c, NULL, NULL, NULL);
-		return STEP_GO;
-	}
-	if (b.end == BATCH_STRAY) {
-		if (c->exchange && (c->exchange->outstanding || !c->exchange->server))
-			return STEP_WAIT; /* a COPY may be about to begin */
-		c->discard = b.passing;
-	} else if (against_mode(c, &b)) {
-		if (refuse_mode(c, &b) == ST_AGAIN)
-			return STEP_WAIT;
-	} else if (!answer_here(c, &b, bytes) && route_batch(c, &b, bytes) == ST_AGAIN)
-		return STEP_WAIT;
-	*used += b.size;
-	return STEP_GO;
-}
-
-static enum step take_step(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
-{
-	struct exchange *x = c->exchange;
-	if (x && buffer_size(&x->to_server))
-		return STEP_WAIT;
-	if (x && x->passing)
-		pass(x, bytes, size, used);
-	else if (c->discard)
-		discard(c, size, used);
-	else if (c->skip_to_sync)
-		return skip(c, bytes, size, used);
-	else if (x && x->copy_in)
-		return pass_copy(x, bytes, size, used);
-	else
-		return take_batch(c, bytes, size, used);
-	return STEP_GO;
-}
-
-enum status relay_take(struct client *c, const uint8_t *bytes, size_t size, size_t *used)
-{
-	while (*used < size && c->state == CLIENT_READY) {
-		switch (take_step(c, bytes + *used, size - *used, used)) {
-		case STEP_GO:
-			break;
-		case STEP_MORE:
-			return ST_OK;
-		case STEP_WAIT:
-			return ST_AGAIN;
-		case STEP_INVALID:
-			client_close(c, "08P01", "invalid message length", NULL);
-			break;
-		}
-	}
-	return c->state == CLIENT_READY ? ST_OK : ST_CLOSED;
 }

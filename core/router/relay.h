@@ -14,8 +14,10 @@
 #include "cluster/dispatch.h"
 #include "router/batch.h"
 #include "router/client.h"
+#include "router/demands.h"
 #include "router/edits.h"
 #include "router/session.h"
+#include "sql/long_text.h"
 
 #define RELAY_REPLAY    4096  /* bytes of a batch that may be run again */
 #define RELAY_UNDECIDED 16384 /* bytes of a response held back while it might be */
@@ -39,6 +41,8 @@ enum batch_flag {
 	BATCH_COPY_END = 1u << 2,  /* CopyDone or CopyFail was sent ahead of its Sync */
 	BATCH_WRITE = 1u << 3,     /* it may have written */
 	BATCH_UNCERTAIN = 1u << 4, /* it may have begun or ended a transaction block */
+	BATCH_BEGINS = 1u << 5,    /* it says BEGIN, or goes on with another block */
+	BATCH_ENDS = 1u << 6,      /* it says COMMIT, ROLLBACK or the like */
 };
 
 /* Why a batch may be run again. */
@@ -49,15 +53,22 @@ enum replay {
 };
 
 struct exchange {
-	struct list link; /* in worker->spare, while unused */
+	struct list link; /* in worker->spare, while unused; in worker->seeking */
 	struct client *client;
 	struct dispatch dispatch;
 	struct route *route;     /* of the batch under way; NULL: one endpoint */
+	double last_write;       /* that it has to see: see struct demand */
+	struct need need;        /* what else it has to */
+	uint64_t key;            /* of what it writes; 0: none, or several */
+	bool judged;             /* the policy has been asked of the batch that goes next */
+	struct tables *tables;   /* that were written since the last transaction; NULL: none yet */
 	struct server *server;   /* NULL: choosing, or refused */
 	struct session *session; /* the server's */
 	char sqlstate[6];        /* set: no server could be had */
 	char message[256];
 	uint64_t excluded; /* endpoints that will not do for the batch under way */
+	double since;      /* the batch was begun anew: when it began to wait; 0: it was not */
+	bool told;         /* the client knows that it waits */
 
 	/* The state between the two. */
 	bool choosing_now; /* inside of dispatch_start() */
@@ -70,6 +81,9 @@ struct exchange {
 	bool surplus;      /* the server said more than was asked: it is going */
 	bool ended;        /* it went when all but ReadyForQuery had come */
 	bool fatal;        /* the server said FATAL; its end follows */
+	bool errored;      /* an error was forwarded for the answer that is awaited first */
+	char farewell[6];  /* the SQLSTATE of a FATAL that was not forwarded as such; "" */
+	bool soiled;       /* the server may have settings that nobody knows of: to be washed */
 	bool wrote;        /* something that may write has gone to this server */
 	char status;       /* of the last ReadyForQuery */
 	bool timed_out;    /* query_timeout has passed: the batch is being cancelled */
@@ -77,6 +91,8 @@ struct exchange {
 	/* When, by the worker's coarse clock: the batch under way was sent, the block was begun,
 	 * the last answer came. */
 	double batch_since, block_since, idle_since;
+	bool watching;           /* what passes is a text that was not read, */
+	struct long_text text;   /* so far */
 	size_t passing;          /* bytes of the client's current message still to pass */
 	size_t rest;             /* bytes of the server's current message still to pass */
 	struct buffer to_server; /* what the server does not take yet */
@@ -87,6 +103,7 @@ struct exchange {
 	uint8_t errands[RELAY_ERRANDS];
 	bool asking;           /* one of them is about the session: nothing may change it now */
 	bool asked_pins;       /* the question is about pins, too */
+	unsigned asked_rows;   /* rows of its answer that have come */
 	bool discarded;        /* DISCARD ALL was done */
 	bool was_reset;        /* RESET, or SET ... TO DEFAULT, perhaps */
 	char owed;             /* the status of a ReadyForQuery that is kept back; NUL: none */
@@ -134,6 +151,15 @@ void relay_drained(struct client *c);
 /* Whether an answer is awaited. */
 bool relay_busy(const struct client *c);
 
+/* The clusters are about to be others: the search for a server, if there is one, ends. True: it is
+ * to be begun anew by relay_seek_again(), which keeps its place. */
+bool relay_stop_seeking(struct exchange *x);
+void relay_seek_again(struct exchange *x);
+/* Whether the server waits for what the client has yet to send: the rest of a message, or COPY's
+ * data.
+ */
+bool relay_starves(const struct client *c);
+
 /* The client goes: its server is given back, cleaned where it carries state, or closed where work
  * is under way. */
 void relay_abandon(struct client *c);
@@ -169,6 +195,18 @@ bool relay_say_due(struct exchange *x);
  * nothing of the exchange may be touched any more. */
 bool relay_settle(struct exchange *x);
 void relay_give_back(struct worker *w, struct server *server, bool reusable);
+
+/* relay.c: sends the batch where it belongs, or refuses it. ST_AGAIN: it has to wait. */
+enum status relay_route_batch(struct client *c, const struct batch *b,
+                              const uint8_t *bytes) MUST_CHECK;
+
+/* Refuses the batch at hand: the client gets one error, and where the batch's Sync is still to come
+ * nothing counts until then. A block that was begun here has failed. */
+void relay_refuse_batch(struct client *c, const struct batch *b, const char *sqlstate,
+                        const char *message);
+
+/* A text passes that was not read: what it may leave behind pins. */
+void relay_watch(struct exchange *x, const uint8_t *bytes, size_t size);
 
 /* The batch's bytes, rewritten for the server where they name statements. */
 enum status relay_send_batch(struct exchange *x, const struct batch *b,

@@ -1,6 +1,7 @@
 /* relay_repair.c - what is done when a server refuses or dies: a lone read of which nothing was
  * forwarded runs again elsewhere; for all else the client is told, and nothing runs twice. */
 /* SPDX-License-Identifier: MIT */
+#include "router/cutoff.h"
 #include "router/errand.h"
 #include "router/relay.h"
 #include "router/rewrite.h"
@@ -64,7 +65,8 @@ static void run_elsewhere(struct exchange *x, struct route *route, bool reusable
 {
 	struct server *server = x->server;
 	rewrite_undo_all(x);
-	x->excluded |= UINT64_C(1) << server->endpoint->index;
+	if (server->endpoint->cluster == x->client->home->cluster)
+		x->excluded |= UINT64_C(1) << server->endpoint->index;
 	x->server = NULL;
 	x->session = NULL;
 	x->errand_count = 0;
@@ -96,42 +98,21 @@ static bool run_here(struct exchange *x)
 	return false;
 }
 
-/* What is left of the client's connection once its server is lost. */
-static bool must_close(const struct exchange *x)
-{
-	bool torn = x->rest || x->fatal || x->open || x->passing;
-	bool in_block = x->status != 'I' && !buffer_size(&x->begin);
-	return in_block || torn || x->client->pins || !x->outstanding;
-}
-
 void relay_lost(struct exchange *x)
 {
 	struct client *c = x->client;
-	struct server *server = x->server;
-	bool wrote = false;
-	endpoint_suspect(server->endpoint);
-	if (!x->decided && x->replay == REPLAY_ANYWHERE) {
+	endpoint_suspect(x->server->endpoint);
+	if (!x->decided && x->replay == REPLAY_ANYWHERE && c->home) {
 		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
-		return;
-	}
-	for (unsigned i = 0; i < x->outstanding; i++)
-		wrote |= x->flags[(x->first + i) % RELAY_PIPELINE] & BATCH_WRITE;
-	if (must_close(x)) {
-		bool told = x->fatal || x->rest;
+	} else if (cutoff_may_stay(x)) {
+		cutoff_go_on(x);
+	} else {
+		bool told = (x->fatal && !*x->farewell) || (x->rest && !x->drop_rest);
 		client_close(
 		        c, told ? NULL : "08006",
 		        "the server connection was lost; what was not committed is rolled back",
 		        NULL);
-		return;
 	}
-	x->server = NULL;
-	x->session = NULL;
-	relay_give_back(c->worker, server, false);
-	refuse_answers(
-	        x, wrote ? "08007" : "08006",
-	        wrote ? "the server connection was lost; whether the statement took effect is "
-	                "unknown"
-	              : "the server connection was lost");
 }
 
 enum repair { REPAIR_NONE, REPAIR_PLAN, REPAIR_PRIMARY, REPAIR_ELSEWHERE };
@@ -183,7 +164,10 @@ static void learn(struct exchange *x)
 enum repaired relay_repair(struct exchange *x, const uint8_t *body, size_t size)
 {
 	struct client *c = x->client;
-	switch (repair_for(x, body, size)) {
+	enum repair repair = repair_for(x, body, size);
+	if (!c->home && repair != REPAIR_PLAN)
+		return REPAIRED_NOT;
+	switch (repair) {
 	case REPAIR_NONE:
 		return REPAIRED_NOT;
 	case REPAIR_PLAN:

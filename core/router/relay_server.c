@@ -3,8 +3,8 @@
  * Bytes are forwarded from the worker's buffer in one piece per read. While a batch may still be
  * run again, its response is held back until a row or its end decides. */
 /* SPDX-License-Identifier: MIT */
-#include "base/clock.h"
 #include "router/cancel.h"
+#include "router/cutoff.h"
 #include "router/errand.h"
 #include "router/pins.h"
 #include "router/relay.h"
@@ -94,23 +94,41 @@ static void finish_answer(struct exchange *x, char status)
 		x->block_since = x->batch_since;
 	x->batch_since = x->idle_since = c->worker->tick;
 	c->heard = (float)c->worker->tick;
-	x->timed_out = x->cancelled = false;
+	x->timed_out = x->cancelled = x->errored = false;
+	buffer_free(&x->begin); /* what it began is the server's to tell from now on */
 	x->status = status;
 	x->copy_in = false;
-	if (flags & BATCH_WRITE)
-		c->last_write = clock_now();
+	demands_answered(x, flags);
 }
+
+/* What is to be known of messages by their types. */
+enum { KIND_UNDECIDED = 1, KIND_COMPLETION = 2, KIND_WHOLE = 4 };
+static const uint8_t kinds[UINT8_MAX + 1] = {
+        ['1'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['2'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['3'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['C'] = KIND_COMPLETION | KIND_WHOLE,
+        ['E'] = KIND_WHOLE,
+        ['I'] = KIND_COMPLETION,
+        ['N'] = KIND_UNDECIDED,
+        ['S'] = KIND_UNDECIDED | KIND_WHOLE,
+        ['T'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['Z'] = KIND_WHOLE,
+        ['n'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['s'] = KIND_UNDECIDED | KIND_COMPLETION,
+        ['t'] = KIND_UNDECIDED,
+};
 
 /* A response is decided by its first row or its end; until then it may be taken back. */
 static bool decides(char type)
 {
-	return !strchr("12TtnNS3s", type);
+	return !(kinds[(uint8_t)type] & KIND_UNDECIDED);
 }
 
 /* What the edits are counted by. */
 static bool completes(char type)
 {
-	return strchr("123TnCIs", type) != NULL;
+	return kinds[(uint8_t)type] & KIND_COMPLETION;
 }
 
 struct answer_scan {
@@ -122,7 +140,7 @@ struct answer_scan {
 
 static bool wants_whole(char type)
 {
-	return strchr("ZESC", type) != NULL;
+	return kinds[(uint8_t)type] & KIND_WHOLE;
 }
 
 static bool is_fatal(const uint8_t *body, size_t size)
@@ -174,15 +192,19 @@ static enum fate take_error(struct exchange *x, struct answer_scan *s, const uin
 	x->fatal = is_fatal(body, size);
 	if (is_answered(x))
 		return end_answer(x, s);
-	x->failed_open = x->open && x->outstanding == 0;
 	if (x->touching == x->answered + 1) /* its settings are what they were */
 		x->touched.tail = x->touched.head + x->touched_before;
 	struct buffer instead = {0};
-	if (report_error(x, e, body, size, &instead) != ST_OK) {
+	bool stays = x->fatal && cutoff_may_stay(x);
+	enum status status = stays ? cutoff_take_fatal(x, body, size, &instead)
+	                           : report_error(x, e, body, size, &instead);
+	if (status != ST_OK) {
 		client_drop(x->client);
 		return FATE_GONE;
 	}
-	if (buffer_size(&instead)) {
+	x->errored |= !stays && x->outstanding;
+	x->failed_open = x->open && x->outstanding == 0;
+	if (stays || buffer_size(&instead)) {
 		bool there = forward_range(x, s) &&
 		             emit(x, buffer_data(&instead), buffer_size(&instead));
 		buffer_free(&instead);
@@ -318,16 +340,24 @@ static void pass_rest(struct exchange *x, struct answer_scan *s)
 	x->drop_rest = x->drop_rest && x->rest;
 }
 
+/* What keeps the client on this server. A replica holds nothing temporary, and is not where an
+ * encoding that cannot be read is kept. */
+static unsigned pins_here(const struct exchange *x)
+{
+	bool replica = x->server->endpoint->role == ROLE_REPLICA;
+	return x->client->pins & ~(replica ? PIN_TEMP | RELAY_PIN_ENCODING : 0u);
+}
+
 /* The exchange can end here: nothing is awaited, and nothing ties the client to its server. */
 static bool quiet(const struct exchange *x)
 {
 	return !x->outstanding && !x->errand_count && !x->open && !x->passing && x->status == 'I' &&
-	       !x->client->pins && !x->rest && !buffer_size(&x->pending);
+	       !pins_here(x) && !x->rest && !buffer_size(&x->pending);
 }
 
 static bool owes_nothing(const struct exchange *x)
 {
-	return !x->effects && !x->discarded && !buffer_size(&x->touched);
+	return !x->discarded && !errand_is_due(x);
 }
 
 /* ST_OK: all that could be was forwarded; what is left is to be kept. */

@@ -28,7 +28,8 @@ enum state { CHOOSING, OPENING, STREAMING, ENDING };
 struct replication {
 	struct list link; /* in worker->replications */
 	struct worker *worker;
-	struct cluster *cluster;
+	struct cluster *cluster; /* NULL: its database is not served any more */
+	bool physical;
 	enum state state;
 	int fd;
 	ev_io reader, writer;  /* the client's */
@@ -318,8 +319,12 @@ static void wait_for_primary(struct replication *r)
 static void choose(struct replication *r)
 {
 	const struct demand demand = {.now = clock_now(), .last_write = -INFINITY};
-	struct endpoint *endpoint = route_pick(r->cluster->default_write, &demand);
 	ev_timer_stop(loop_of(r), &r->retry);
+	if (!r->cluster) {
+		refuse(r, "57P01", CLIENT_NOT_SERVED);
+		return;
+	}
+	struct endpoint *endpoint = route_pick(r->cluster->default_write, &demand);
 	if (!endpoint || (r->failed && clock_now() >= r->deadline)) {
 		wait_for_primary(r);
 		return;
@@ -364,25 +369,34 @@ static struct replication *replication_new(struct client *c, const struct startu
 
 /* Physical replication is of no database, and pg_basebackup and pg_receivewal name "replication":
  * where the script has one cluster, that is meant. */
-static struct cluster *find_cluster(const struct script *script, const struct startup *startup)
+static struct cluster *find_cluster(const struct script *script, const char *database,
+                                    bool physical)
 {
-	const struct script_cluster *found = script_cluster(script, startup->database);
-	if (!found && startup->replication == REPLICATION_PHYSICAL &&
-	    script_cluster_count(script) == 1)
+	const struct script_cluster *found = script_cluster(script, database);
+	if (!found && physical && script_cluster_count(script) == 1)
 		found = script_cluster_at(script, 0);
 	return found ? found->cluster : NULL;
+}
+
+void replication_find_homes(struct worker *w)
+{
+	LIST_EACH (&w->replications, link) {
+		struct replication *r = LIST_ENTRY(link, struct replication, link);
+		r->cluster = find_cluster(w->script, r->database, r->physical);
+		r->failed = 0;
+	}
 }
 
 void replication_begin(struct client *c, const struct startup *startup, const uint8_t *more,
                        size_t size)
 {
 	struct worker *w = c->worker;
-	struct cluster *cluster = find_cluster(w->script, startup);
+	bool physical = startup->replication == REPLICATION_PHYSICAL;
+	struct cluster *cluster = find_cluster(w->script, startup->database, physical);
 	if (!cluster) {
 		client_close(c, "3D000", "no cluster of the routing script serves this database",
-		             startup->replication == REPLICATION_PHYSICAL
-		                     ? "Name one of the script's databases with replication=true."
-		                     : NULL);
+		             physical ? "Name one of the script's databases with replication=true."
+		                      : NULL);
 		return;
 	}
 	struct replication *r = replication_new(c, startup, more, size);
@@ -391,6 +405,7 @@ void replication_begin(struct client *c, const struct startup *startup, const ui
 		return;
 	}
 	r->cluster = cluster;
+	r->physical = physical;
 	r->deadline = clock_now() + cluster->pool.acquire_timeout;
 	list_push_back(&w->replications, &r->link);
 	r->fd = c->fd;

@@ -32,6 +32,9 @@ void replication_begin(struct client *c, const struct startup *startup, const ui
 struct server *replication_server(struct cancel_key *key);
 
 /* All of them end. */
+/* The worker's script is another: who still looks for a primary does so by it. */
+void replication_find_homes(struct worker *w);
+
 void replication_stop(struct worker *w);
 
 #endif

@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/report.h"
 
+#include "router/own.h"
+#include "router/pins.h"
 #include "router/welcome.h"
 
 #include "wire/message.h"
@@ -63,11 +65,16 @@ static bool is_tag(const uint8_t *body, size_t size, const char *tag)
 
 void report_command(struct exchange *x, const uint8_t *body, size_t size)
 {
+	struct client *c = x->client;
+	bool reset = is_tag(body, size, "RESET") && x->effects & EFFECT_RESET_ALL;
+	if (reset || is_tag(body, size, "DISCARD ALL"))
+		own_reset_all(c, x->status == 'T');
+	if (c->demands && is_tag(body, size, "ROLLBACK"))
+		c->demands->rolled_back = true;
 	x->was_reset |= is_tag(body, size, "RESET") || is_tag(body, size, "SET");
 	bool all = is_tag(body, size, "DISCARD ALL");
 	if (!all && !is_tag(body, size, "DEALLOCATE ALL"))
 		return;
-	struct client *c = x->client;
 	names_clear(&c->names);
 	session_forget_statements(x->session);
 	x->discarded |= all;
@@ -79,6 +86,9 @@ static enum status say(const struct edit *edit, struct buffer *instead)
 {
 	bool exists = edit->action == EDIT_EXISTS;
 	char message[256];
+	if (edit->action == EDIT_REFUSED)
+		return message_error(instead, "ERROR", "0A000", edit->name,
+		                     "Let the block begin with it, or be READ WRITE.");
 	snprintf(message, sizeof message, "prepared statement \"%s\" %s", edit->name,
 	         exists ? "already exists" : "does not exist");
 	return message_error(instead, "ERROR", exists ? "42P05" : "26000", message, NULL);
@@ -102,16 +112,11 @@ static const char *find_name(const struct exchange *x, const uint8_t *body, size
 	return session_client_name(x->session, (unsigned)number);
 }
 
-enum status report_error(struct exchange *x, const struct edit *edit, const uint8_t *body,
-                         size_t size, struct buffer *instead)
+/* The client's name in place of the server's. */
+static enum status rename_in(const struct exchange *x, const uint8_t *body, size_t size,
+                             struct buffer *instead)
 {
 	const uint8_t *from, *to;
-	if (edit && (edit->action == EDIT_EXISTS || edit->action == EDIT_MISSING))
-		return say(edit, instead);
-	const char *code = message_error_field(body, size, 'C');
-	if (x->timed_out && code && strcmp(code, "57014") == 0)
-		return message_error(instead, "ERROR", code,
-		                     "canceling statement due to query_timeout", NULL);
 	const char *name = find_name(x, body, size, &from, &to);
 	if (!name)
 		return ST_OK;
@@ -122,4 +127,41 @@ enum status report_error(struct exchange *x, const struct edit *edit, const uint
 	if (status == ST_OK)
 		status = buffer_append(instead, name, strlen(name));
 	return status == ST_OK ? buffer_append(instead, to, after) : status;
+}
+
+/* The error, and why its client's writes do not go to the primary. */
+static enum status explain_pin(const struct exchange *x, const uint8_t *body, size_t size,
+                               struct buffer *instead)
+{
+	char reasons[128], hint[256] = {0};
+	pins_name(x->client->pins, reasons, sizeof reasons);
+	snprintf(hint, sizeof hint,
+	         "HThe session stays on a replica for what it holds there (%s); DISCARD ALL frees "
+	         "it.",
+	         reasons);
+	size_t fields = size - 1; /* a NUL ends them */
+	enum status status = message_begin(instead, 'E', fields + strlen(hint) + 2);
+	if (status == ST_OK)
+		status = buffer_append(instead, body, fields);
+	return status == ST_OK ? buffer_append(instead, hint, strlen(hint) + 2) : status;
+}
+
+static bool is_kept_on_replica(const struct exchange *x)
+{
+	return x->client->pins && !(x->client->pins & RELAY_PIN_SESSION) && x->status == 'I' &&
+	       x->server->endpoint->role == ROLE_REPLICA;
+}
+
+enum status report_error(struct exchange *x, const struct edit *edit, const uint8_t *body,
+                         size_t size, struct buffer *instead)
+{
+	if (edit && edit_is_error(edit->action))
+		return say(edit, instead);
+	const char *code = message_error_field(body, size, 'C');
+	if (x->timed_out && code && strcmp(code, "57014") == 0)
+		return message_error(instead, "ERROR", code,
+		                     "canceling statement due to query_timeout", NULL);
+	if (code && strcmp(code, "25006") == 0 && is_kept_on_replica(x))
+		return explain_pin(x, body, size, instead);
+	return rename_in(x, body, size, instead);
 }

@@ -67,7 +67,7 @@ static enum status evict(struct rewriter *r, struct prepared *p)
 	                          .change = CHANGE_EVICTS,
 	                          .number = p->number,
 	                          .statement = statement_ref(p->statement)};
-	session_name(p->number, name);
+	memcpy(name, p->name, sizeof name);
 	session_remove(r->session, p);
 	enum status status = message_close_statement(r->out, name);
 	enum status noted = note(r, edit);
@@ -76,7 +76,7 @@ static enum status evict(struct rewriter *r, struct prepared *p)
 
 static enum status make_place(struct rewriter *r)
 {
-	unsigned limit = r->client->home->cluster->pool.prepared_statements;
+	unsigned limit = r->x->server->endpoint->cluster->pool.prepared_statements;
 	enum status status = ST_OK;
 	while (status == ST_OK && limit && r->session->count >= limit)
 		status = evict(r, session_oldest(r->session));
@@ -95,7 +95,7 @@ static enum status prepare(struct rewriter *r, struct statement *statement, stru
 		free(edit.name);
 		return ST_ENOMEM;
 	}
-	session_name(p->number, name);
+	memcpy(name, p->name, SESSION_NAME);
 	edit.change = CHANGE_PREPARES;
 	edit.number = p->number;
 	edit.statement = statement_ref(statement);
@@ -111,14 +111,19 @@ static enum status use(struct rewriter *r, struct statement *statement, const ch
 	struct prepared *p = session_find(r->session, statement);
 	enum status status = ST_OK;
 	r->x->named = statement;
-	if (!p) {
+	if (p && p->number <= r->session->stale) {
+		status = evict(r, p);
+		p = NULL;
+	}
+	if (!p && status == ST_OK) {
 		status = prepare(r, statement, (struct edit){.action = EDIT_SWALLOW}, name);
 		p = session_find(r->session, statement);
 	}
 	if (!p)
 		return status == ST_OK ? ST_ENOMEM : status;
-	snprintf(p->used_as, sizeof p->used_as, "%s", client_name);
-	session_name(p->number, name);
+	if (strcmp(p->used_as, client_name) != 0)
+		snprintf(p->used_as, sizeof p->used_as, "%s", client_name);
+	memcpy(name, p->name, SESSION_NAME);
 	return status;
 }
 
@@ -404,8 +409,8 @@ static void undo(struct exchange *x, struct edit *e, bool failed_here)
 {
 	struct client *c = x->client;
 	struct session *session = x->session;
-	bool renames = e->action != EDIT_EXISTS && e->action != EDIT_MISSING;
-	if (e->name && renames && names_set(&c->names, e->name, e->before) != ST_OK)
+	bool renames = e->name && !edit_is_error(e->action);
+	if (renames && names_set(&c->names, e->name, e->before) != ST_OK)
 		names_clear(&c->names); /* out of memory: none may mean something else */
 	if (e->names_unnamed) {
 		/* PostgreSQL drops the old one before it parses the new one. */

@@ -61,6 +61,7 @@ static struct prepared *add(struct session *s, struct statement *statement, unsi
 		return NULL;
 	p->statement = statement_ref(statement);
 	p->number = number;
+	snprintf(p->name, sizeof p->name, PREFIX "%u", number);
 	HASH_ADD_PTR(s->statements, statement, p); /* NOLINT(clang-analyzer-unix.Malloc): uthash */
 	list_push_front(&s->recent, &p->link);
 	s->count++;
@@ -95,6 +96,12 @@ struct prepared *session_oldest(struct session *s)
 	return list_empty(&s->recent) ? NULL : LIST_ENTRY(s->recent.prev, struct prepared, link);
 }
 
+void session_distrust(struct session *s)
+{
+	s->stale = s->last_number;
+	s->unnamed = NULL;
+}
+
 void session_forget_statements(struct session *s)
 {
 	while (!list_empty(&s->recent))
@@ -115,9 +122,4 @@ const char *session_client_name(const struct session *s, unsigned number)
 			return p->used_as;
 	}
 	return NULL;
-}
-
-void session_name(unsigned number, char name[SESSION_NAME])
-{
-	snprintf(name, SESSION_NAME, PREFIX "%u", number);
 }

@@ -20,7 +20,8 @@ struct prepared {
 	struct list link;            /* in session->recent */
 	struct statement *statement; /* the key */
 	unsigned number;
-	uint64_t epoch;   /* worker->catalog_epoch when it was parsed */
+	char name[SESSION_NAME]; /* made from the number once, not for each use */
+	uint64_t epoch;          /* worker->catalog_epoch when it was parsed */
 	char used_as[64]; /* the client's name that it was last used by: errors speak of it */
 };
 
@@ -29,6 +30,7 @@ struct session {
 	struct prepared *statements; /* uthash */
 	struct list recent;          /* front: used last */
 	unsigned count, last_number;
+	unsigned stale; /* those up to this number are to be parsed again: session_distrust() */
 	struct buffer answer;      /* while it is washed: what has come so far, */
 	unsigned awaited;          /* answers that are to come, */
 	struct list washing;       /* in worker->washing, */
@@ -58,6 +60,10 @@ void session_remove(struct session *s, struct prepared *p);
 /* The one that was not used for longest. */
 struct prepared *session_oldest(struct session *s);
 
+/* A temporary table may hide what its statements name. PostgreSQL notices where it is the session's
+ * first one; a server that has had some for another client keeps the plans that it has. */
+void session_distrust(struct session *s);
+
 /* All its statements are gone: DISCARD ALL, DEALLOCATE ALL. */
 void session_forget_statements(struct session *s);
 
@@ -67,8 +73,5 @@ bool session_is_name(const char *name);
 /* The client's name in place of the server's, in an error message such as `prepared statement
  * "moongate_7" ...`; NULL: there is no such statement. */
 const char *session_client_name(const struct session *s, unsigned number);
-
-/* The server's name for it. */
-void session_name(unsigned number, char name[SESSION_NAME]);
 
 #endif

@@ -61,6 +61,8 @@ static bool check_ready(struct client *c, double now)
 	if (x && x->server && (check_block(c, x, now) || check_query(c, x, now)))
 		return true;
 	bool at_rest = !relay_busy(c) && (!x || x->status == 'I');
+	if (!c->home && at_rest && c->block.state == BLOCK_NONE)
+		return end(c, "57P01", CLIENT_NOT_SERVED);
 	if (at_rest && passed(c->config->client_idle_timeout, c->heard, now))
 		return end(c, "57P05", "terminating connection due to idle-session timeout");
 	return false;
@@ -93,6 +95,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)events;
 	struct worker *w = LIST_ENTRY(timer, struct worker, ticker);
 	w->tick = clock_now() - w->started;
+	reload_reap(w);
 	if (w->tick - w->pins_counted >= PINS_EVERY) {
 		w->pins_counted = w->tick;
 		pins_count(w);

@@ -307,8 +307,28 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 	ask(x);
 }
 
+void welcome_again(struct exchange *x)
+{
+	struct client *c = x->client;
+	struct cluster *cluster = c->home->cluster;
+	/* A standby refuses whoever is serializable by default. */
+	const struct dispatch_request request = {
+	        .cluster = cluster,
+	        .route = c->startup->serializable ? cluster->default_write : cluster->default_read,
+	        .user = c->user,
+	        .database = c->database,
+	        .last_write = c->last_write,
+	        .since = x->since,
+	};
+	dispatch_start(&x->dispatch, &request, on_dispatched);
+}
+
 void welcome_client(struct client *c)
 {
+	if (!c->home) {
+		client_close(c, "57P01", CLIENT_NOT_SERVED, NULL);
+		return;
+	}
 	const struct welcome *known = find(c);
 	if (known) {
 		greet(c, &known->parameters);
@@ -319,14 +339,5 @@ void welcome_client(struct client *c)
 		client_close(c, "53200", "out of memory", NULL);
 		return;
 	}
-	struct cluster *cluster = c->home->cluster;
-	/* A standby refuses whoever is serializable by default. */
-	const struct dispatch_request request = {
-	        .cluster = cluster,
-	        .route = c->startup->serializable ? cluster->default_write : cluster->default_read,
-	        .user = c->user,
-	        .database = c->database,
-	        .last_write = c->last_write,
-	};
-	dispatch_start(&x->dispatch, &request, on_dispatched);
+	welcome_again(x);
 }

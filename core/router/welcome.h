@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct client;
+struct exchange;
 struct server;
 struct worker;
 
@@ -22,6 +23,9 @@ void welcome_client(struct client *c);
 
 /* What a server that was just opened has said of its settings: ParameterStatus messages. */
 enum status welcome_read_start(const struct server *server, struct buffer *parameters) MUST_CHECK;
+
+/* Looks again for a server to ask: see relay_seek_again(). */
+void welcome_again(struct exchange *x);
 
 void welcome_free_all(struct worker *w);
 

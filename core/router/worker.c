@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "cluster/resolver.h"
+#include "router/admin.h"
 #include "router/cancel.h"
 #include "router/client.h"
 #include "router/listener.h"
@@ -49,9 +50,17 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 	stop(watcher->data);
 }
 
-static void watch_signal(struct worker *w, ev_signal *watcher, int number)
+static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int events)
 {
-	ev_signal_init(watcher, on_signal, number);
+	(void)loop;
+	(void)events;
+	reload(watcher->data);
+}
+
+static void watch_signal(struct worker *w, ev_signal *watcher, int number,
+                         void (*fn)(struct ev_loop *loop, ev_signal *watcher, int events))
+{
+	ev_signal_init(watcher, fn, number);
 	watcher->data = w;
 	ev_signal_start(w->context.loop, watcher);
 }
@@ -79,13 +88,17 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
                  const struct script_options *options, char *error, size_t error_size)
 {
 	const struct log kept = w->context.log;
-	*w = (struct worker){.context.log = kept};
+	*w = (struct worker){
+	        .context.log = kept, .path = script, .listen = listen, .options = *options};
 	list_init(&w->clients);
 	list_init(&w->replications);
 	list_init(&w->gone);
 	list_init(&w->spare);
 	list_init(&w->cancels);
 	list_init(&w->washing);
+	list_init(&w->retired);
+	list_init(&w->retired_admins);
+	list_init(&w->seeking);
 	if (!init_parts(w)) {
 		snprintf(error, error_size, "out of memory");
 		return false;
@@ -98,6 +111,11 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
 	        listener_new(w, listen ? listen : script_listen(w->script), error, error_size);
 	if (!w->listener)
 		return false;
+	if (script_admin(w->script)) {
+		w->admin = admin_new(w, script_admin(w->script), error, error_size);
+		if (!w->admin)
+			return false;
+	}
 	descriptors_check(w);
 	return true;
 }
@@ -106,11 +124,13 @@ void worker_run(struct worker *w)
 {
 	for (size_t i = 0; i < script_cluster_count(w->script); i++)
 		cluster_start(script_cluster_at(w->script, i)->cluster);
-	watch_signal(w, &w->terminate, SIGTERM);
-	watch_signal(w, &w->interrupt, SIGINT);
+	watch_signal(w, &w->terminate, SIGTERM, on_signal);
+	watch_signal(w, &w->interrupt, SIGINT, on_signal);
+	watch_signal(w, &w->hangup, SIGHUP, on_hangup);
 	ev_run(w->context.loop, 0);
 	ev_signal_stop(w->context.loop, &w->terminate);
 	ev_signal_stop(w->context.loop, &w->interrupt);
+	ev_signal_stop(w->context.loop, &w->hangup);
 }
 
 void worker_free(struct worker *w)
@@ -118,6 +138,7 @@ void worker_free(struct worker *w)
 	if (!w->context.loop)
 		return;
 	listener_free(w->listener);
+	admin_stop(w);
 	LIST_EACH (&w->clients, link)
 		client_drop(LIST_ENTRY(link, struct client, link));
 	replication_stop(w);
@@ -129,6 +150,7 @@ void worker_free(struct worker *w)
 	cancel_keys_free(&w->keys);
 	welcome_free_all(w);
 	script_free(w->script);
+	reload_stop(w);
 	buffer_free(&w->touched);
 	classifier_free(w->classifier);
 	resolver_free(w->context.resolver);

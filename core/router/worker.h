@@ -7,8 +7,10 @@
 #include "base/buffer.h"
 #include "base/list.h"
 #include "cluster/context.h"
+#include "router/batch.h"
 #include "router/cancel_key.h"
 #include "router/descriptors.h"
+#include "router/reload.h"
 #include "router/settings.h"
 #include "router/statement.h"
 #include "script/script.h"
@@ -20,6 +22,7 @@
 
 #define WORKER_BUFFER (64 * 1024) /* bytes that one read may bring */
 
+struct admin;
 struct client;
 struct listener;
 struct welcome;
@@ -27,8 +30,15 @@ struct welcome;
 struct worker {
 	struct context context;
 	struct script *script;
+	const char *path, *listen;     /* the script's; what overrides its address, or NULL */
+	struct script_options options; /* as worker_init() was given them */
+	struct reloads reloads;
+	struct list retired; /* clusters of scripts that were: servers of theirs are still lent */
+	struct list seeking; /* exchanges that look for a server again, while reload() is at it */
 	struct classifier *classifier;
 	struct listener *listener;
+	struct admin *admin; /* NULL: none */
+	struct list retired_admins;
 	struct descriptors descriptors;
 	struct list clients;
 	struct list replications;
@@ -40,20 +50,22 @@ struct worker {
 	struct list washing;      /* servers that are being cleaned */
 	struct settings_table settings;
 	struct statement_table statements;
-	uint64_t catalog_epoch; /* grows with every statement that changes a catalog */
-	struct buffer touched;  /* for the batch that is being read: see batch.h */
+	uint64_t catalog_epoch;     /* grows with every statement that changes a catalog */
+	struct buffer touched;      /* for the batch that is being read: see batch.h */
+	struct batch_tables tables; /* likewise */
 	ev_timer ticker;
 	double pins_counted;  /* when the log told of pins last */
 	double started, tick; /* s; from then to the last tick, see timeouts.h */
 	struct list cancels;  /* cancel requests under way */
 	unsigned cancel_count, client_count;
 	ev_async cancel_done;
-	ev_signal terminate, interrupt;
+	ev_signal terminate, interrupt, hangup;
 	bool draining;
 	uint8_t *bytes; /* WORKER_BUFFER of them: what was read last, forwarded from here */
 };
 
-/* Loads the script and listens; `listen` overrides what the script says. On failure false, and
+/* Loads the script and listens; `listen` overrides what the script says. The strings must outlive
+ * the worker, which reloads the script on SIGHUP. On failure false, and
  * `error` says why; worker_free() cleans up in any case. */
 bool worker_init(struct worker *w, const char *script, const char *listen,
                  const struct script_options *options, char *error, size_t error_size);

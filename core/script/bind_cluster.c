@@ -158,6 +158,7 @@ static struct endpoint_config take_endpoint(lua_State *L, int t)
 	        .region = take_string(L, t, "region", NULL),
 	        .weight = take_number(L, t, "weight", 1),
 	        .role = (enum role)take_choice(L, t, "role", roles, ROLE_UNKNOWN),
+	        .lenient = take_flag(L, t, "lenient"),
 	};
 	if (!c.url)
 		luaL_error(L, "moongate.core: an endpoint needs a url");

@@ -1,6 +1,5 @@
 /* bind_connection.c - one borrowed server as a handle: what pools lend, and transactions run on. */
 /* SPDX-License-Identifier: MIT */
-#include "base/clock.h"
 #include "script/blocking.h"
 #include "script/loans.h"
 #include "script/misuse.h"
@@ -41,6 +40,7 @@ static int borrow(lua_State *L)
 	        .cluster = h->cluster,
 	        .route = cluster_default_route(h->cluster, intent),
 	        .last_write = h->last_write,
+	        .need = &h->need,
 	};
 	operation_borrow(&b->op, &request, blocking_done);
 	blocking_wait(L, b);
@@ -97,7 +97,9 @@ static void run(lua_State *L, struct connection *c, struct blocking *b,
 	if (changes)
 		catalogs_stale(c->owner->catalog);
 	if (may_commit)
-		c->owner->last_write = clock_now();
+		handle_wrote(c->owner, 0, NULL);
+	if (c->loan.server)
+		handle_read(c->owner, c->loan.server->endpoint);
 }
 
 /* connection:query(sql, ...): rows, or nil, message, code. */

@@ -3,6 +3,7 @@
  * Its fields are made when they are read. Reading it between calls raises; a policy that keeps it
  * finds the query of the call that it is in, as in its argument. */
 /* SPDX-License-Identifier: MIT */
+#include "cluster/scopes.h"
 #include "script/handles.h"
 #include "sql/tags.h"
 
@@ -10,7 +11,15 @@
 #include <stdio.h>
 
 /* User values of the query's userdata. Those of a list are kept for the rest of the call. */
-enum { USER_VARS = 1, USER_TABLES, USER_FUNCTIONS, USER_TAGS, USER_SESSION, USER_VALUES = 5 };
+enum {
+	USER_VARS = 1,
+	USER_TABLES,
+	USER_FUNCTIONS,
+	USER_TAGS,
+	USER_SESSION,
+	USER_KEY,
+	USER_VALUES = 6
+};
 
 /* Upvalues of its __index. */
 enum { UP_HANDLE = 1, UP_FIELDS, UP_INTENT, UP_READ, UP_WRITE, UP_COUNT = 5 };
@@ -32,6 +41,7 @@ enum field {
 	FIELD_IN_TRANSACTION,
 	FIELD_SESSION,
 	FIELD_PARAMETERS,
+	FIELD_KEY,
 };
 
 static const char *const field_names[] = {
@@ -40,6 +50,7 @@ static const char *const field_names[] = {
         [FIELD_TABLES] = "tables",   [FIELD_FUNCTIONS] = "functions",
         [FIELD_TAGS] = "tags",       [FIELD_IN_TRANSACTION] = "in_transaction",
         [FIELD_SESSION] = "session", [FIELD_PARAMETERS] = "parameters",
+        [FIELD_KEY] = "key",
 };
 
 enum session_field {
@@ -159,6 +170,12 @@ static int query_index(lua_State *L)
 	case FIELD_PARAMETERS:
 		lua_pushinteger(L, q->parameters);
 		break;
+	case FIELD_KEY:
+		if (h->made & 1u << USER_KEY)
+			lua_getiuservalue(L, lua_upvalueindex(UP_HANDLE), USER_KEY);
+		else
+			lua_pushnil(L);
+		break;
 	case FIELD_NONE:
 		return field_unknown(L, "query", field_names, COUNT(field_names));
 	}
@@ -203,22 +220,52 @@ static int session_index(lua_State *L)
 
 static int read_only(lua_State *L)
 {
-	return luaL_error(L, "a query is read-only; query.session.vars is the place for notes");
+	return luaL_error(L, "a query is read-only, but for query.key; query.session.vars is the "
+	                     "place for notes");
 }
 
-/* Gives the userdata on top a metatable of its own, whose __index knows the query's userdata. */
-static void set_index(lua_State *L, int handle, const char *name, lua_CFunction index,
-                      const char *const *names, size_t count)
+/* query.key = what the scope "key" goes by: a string, a number or nil. */
+static int query_newindex(lua_State *L)
 {
-	lua_createtable(L, 0, 4);
+	struct query_handle *h = current(L);
+	uint64_t key = 0;
+	size_t size;
+	if (field_number(L, UP_FIELDS) != FIELD_KEY)
+		return read_only(L);
+	if (!lua_isnil(L, 3)) {
+		if (lua_type(L, 3) != LUA_TSTRING && lua_type(L, 3) != LUA_TNUMBER)
+			return luaL_error(L, "query.key must be a string or a number, not a %s",
+			                  luaL_typename(L, 3));
+		const char *text = lua_tolstring(L, 3, &size);
+		key = scope_key(text, size);
+	}
+	if (h->query->key)
+		*h->query->key = key;
+	lua_settop(L, 3);
+	lua_setiuservalue(L, lua_upvalueindex(UP_HANDLE), USER_KEY);
+	h->made |= 1u << USER_KEY;
+	return 0;
+}
+
+static void push_function(lua_State *L, int handle, lua_CFunction function,
+                          const char *const *names, size_t count)
+{
 	lua_pushvalue(L, handle);
 	field_numbers(L, names, count);
 	lua_pushliteral(L, "intent");
 	lua_pushliteral(L, "read");
 	lua_pushliteral(L, "write");
-	lua_pushcclosure(L, index, UP_COUNT);
+	lua_pushcclosure(L, function, UP_COUNT);
+}
+
+/* Gives the userdata on top a metatable of its own, whose functions know the query's userdata. */
+static void set_index(lua_State *L, int handle, const char *name, lua_CFunction index,
+                      lua_CFunction newindex, const char *const *names, size_t count)
+{
+	lua_createtable(L, 0, 4);
+	push_function(L, handle, index, names, count);
 	lua_setfield(L, -2, "__index");
-	lua_pushcfunction(L, read_only);
+	push_function(L, handle, newindex, names, count);
 	lua_setfield(L, -2, "__newindex");
 	lua_pushstring(L, name);
 	lua_setfield(L, -2, "__name");
@@ -232,11 +279,12 @@ struct query_handle *query_handle_new(lua_State *L)
 	struct query_handle *h = lua_newuserdatauv(L, sizeof *h, USER_VALUES);
 	int handle = lua_gettop(L);
 	*h = (struct query_handle){0};
-	set_index(L, handle, "moongate.query", query_index, field_names, COUNT(field_names));
+	set_index(L, handle, "moongate.query", query_index, query_newindex, field_names,
+	          COUNT(field_names));
 	lua_newtable(L);
 	lua_setiuservalue(L, handle, USER_VARS);
 	lua_newuserdatauv(L, 0, 0);
-	set_index(L, handle, "moongate.session", session_index, session_names,
+	set_index(L, handle, "moongate.session", session_index, read_only, session_names,
 	          COUNT(session_names));
 	lua_setiuservalue(L, handle, USER_SESSION);
 	return h;

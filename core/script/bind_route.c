@@ -11,8 +11,6 @@
 static const char *const targets[] = {"primary", "replicas", "any", "named", "region", NULL};
 static const char *const balances[] = {"weighted", "round_robin", "least_in_flight", "latency",
                                        NULL};
-static const char *const consistencies[] = {"eventual", "bounded", "read_your_writes", "strong",
-                                            NULL};
 
 /* Pushes what went wrong and what there is, and returns false. */
 static bool refuse_name(lua_State *L, const struct cluster *c, const char *name)
@@ -65,7 +63,9 @@ static bool take_config(lua_State *L, int options, const struct cluster *c,
 	        .balance = (enum balance)take_choice(L, options, "balance", balances,
 	                                             BALANCE_WEIGHTED),
 	        .consistency = (enum consistency)take_choice(
-	                L, options, "consistency", consistencies, CONSISTENCY_READ_YOUR_WRITES),
+	                L, options, "consistency", consistency_names, CONSISTENCY_READ_YOUR_WRITES),
+	        .scope = (enum scope)take_choice(L, options, "scope", scope_names, SCOPE_SESSION),
+	        .wait_fresh = take_number(L, options, "wait_fresh", 0) / 1000,
 	        .max_staleness = take_number(L, options, "max_staleness", 0),
 	        .max_lag = take_number(L, options, "max_lag", 0),
 	        .prefer = take_string(L, options, "prefer", NULL),

@@ -2,12 +2,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/handles.h"
 
-/* core.router(listen, clusters) */
+/* core.router(listen, clusters, admin) */
 static int new_router(lua_State *L)
 {
 	luaL_checkstring(L, 1);
 	luaL_checktype(L, 2, LUA_TTABLE);
-	lua_settop(L, 2);
+	luaL_optstring(L, 3, NULL);
+	lua_settop(L, 3);
 	lua_newuserdatauv(L, 0, ROUTER_USER_VALUES);
 	lua_newtable(L);
 	for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
@@ -15,11 +16,13 @@ static int new_router(lua_State *L)
 		check_cluster(L, -1);
 		lua_pushvalue(L, -2);
 		lua_pushvalue(L, -2);
-		lua_rawset(L, 4);
+		lua_rawset(L, 5);
 	}
-	lua_setiuservalue(L, 3, ROUTER_CLUSTERS);
+	lua_setiuservalue(L, 4, ROUTER_CLUSTERS);
 	lua_pushvalue(L, 1);
-	lua_setiuservalue(L, 3, ROUTER_LISTEN);
+	lua_setiuservalue(L, 4, ROUTER_LISTEN);
+	lua_pushvalue(L, 3);
+	lua_setiuservalue(L, 4, ROUTER_ADMIN);
 	luaL_setmetatable(L, ROUTER_HANDLE);
 	return 1;
 }

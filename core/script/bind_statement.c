@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "cluster/probe.h"
+#include "cluster/scopes.h"
 #include "script/blocking.h"
 #include "script/misuse.h"
 #include "script/rows.h"
@@ -24,21 +25,44 @@ static struct verdict decide(lua_State *L, struct cluster_handle *h, const struc
 }
 
 static struct query question(struct cluster_handle *h, const struct facts *facts, const char *sql,
-                             int parameters)
+                             int parameters, uint64_t *key)
 {
 	return (struct query){.facts = facts,
 	                      .sql = sql,
 	                      .sql_size = strlen(sql),
 	                      .standard_strings = true,
 	                      .parameters = parameters > 0 ? (unsigned)parameters : 0,
+	                      .key = key,
 	                      .session = &h->session};
 }
 
-static int push_rejection(lua_State *L, const struct verdict *v)
+/* Where it goes, and what it has to see there. */
+struct aim {
+	struct verdict verdict;
+	uint64_t key;
+	struct tables tables;
+	struct need need;
+	double last_write;
+};
+
+static void aim_at(struct cluster_handle *h, struct aim *a)
+{
+	struct cluster *c = h->cluster;
+	const struct party who = {.key = a->key, .tables = &a->tables};
+	const struct demand demand = {.now = clock_now(), .need = &a->need};
+	struct verdict *v = &a->verdict;
+	if (v->kind == VERDICT_ENDPOINT && !endpoint_meets(v->endpoint, &demand))
+		*v = (struct verdict){.kind = VERDICT_ROUTE, .route = c->default_write};
+	a->last_write = c->scopes && v->kind == VERDICT_ROUTE
+	                        ? cluster_last_write(c, v->route, &who, h->last_write)
+	                        : h->last_write;
+}
+
+static int push_refusal(lua_State *L, const char *message, const char *sqlstate)
 {
 	lua_pushnil(L);
-	lua_pushstring(L, v->message);
-	lua_pushstring(L, v->sqlstate);
+	lua_pushstring(L, message);
+	lua_pushstring(L, sqlstate);
 	return 3;
 }
 
@@ -61,24 +85,34 @@ static int cluster_query(lua_State *L)
 		catalogs_want(h->catalog); /* for its next call */
 	enum intent intent = facts->intent;
 	unsigned pins = facts_pins_with_settings(facts);
-	struct query q = question(h, facts, query.sql, query.count);
+	struct aim aim = {.need = h->need};
+	struct query q = question(h, facts, query.sql, query.count, &aim.key);
+	if (h->cluster->scopes & 1u << SCOPE_TABLE)
+		tables_add(&aim.tables, facts);
+	char wrong[256];
 	struct blocking *b = blocking_begin_on(L, h, "cluster:query");
-	struct verdict v = decide(L, h, &q);
-	if (v.kind == VERDICT_REJECT)
-		return push_rejection(L, &v);
+	if (!need_of_tags(&aim.need, q.sql, q.sql_size, true, wrong, sizeof wrong))
+		return push_refusal(L, wrong, "22023");
+	aim.verdict = decide(L, h, &q);
+	if (aim.verdict.kind == VERDICT_REJECT)
+		return push_refusal(L, aim.verdict.message, aim.verdict.sqlstate);
+	aim_at(h, &aim);
 	struct operation_statement statement = {
 	        .to = {.cluster = h->cluster,
-	               .route = v.route,
-	               .endpoint = v.endpoint,
-	               .last_write = h->last_write},
+	               .route = aim.verdict.route,
+	               .endpoint = aim.verdict.endpoint,
+	               .last_write = aim.last_write,
+	               .need = &aim.need},
 	        .query = query,
 	        .intent = intent,
 	        .pins = pins,
 	};
 	operation_start(&b->op, &statement, blocking_done);
 	blocking_wait(L, b);
-	if (intent == INTENT_WRITE)
-		h->last_write = clock_now();
+	if (intent == INTENT_WRITE || b->op.refused_by_replica)
+		handle_wrote(h, aim.key, b->op.refused_by_replica ? NULL : &aim.tables);
+	if (b->op.dispatch.endpoint)
+		handle_read(h, b->op.dispatch.endpoint);
 	if (b->op.refused_by_replica)
 		learn(h, classifier, query.sql);
 	if (changes)
@@ -95,7 +129,8 @@ static int cluster_verdict(lua_State *L)
 	struct classifier *classifier = state_classifier(L, h->state);
 	const struct facts *facts =
 	        classifier_facts(classifier, cluster_handle_catalog(h), sql, strlen(sql), true);
-	struct query q = question(h, facts, sql, 0);
+	uint64_t key = 0;
+	struct query q = question(h, facts, sql, 0, &key);
 	struct verdict v = decide(L, h, &q);
 	lua_pushstring(L, verdict_name(&v));
 	lua_pushboolean(L, v.fallback);

@@ -23,6 +23,16 @@ double take_number(lua_State *L, int table, const char *key, double otherwise)
 	return value;
 }
 
+bool take_flag(lua_State *L, int table, const char *key)
+{
+	int type = lua_getfield(L, table, key);
+	bool value = lua_toboolean(L, -1);
+	if (type != LUA_TBOOLEAN && type != LUA_TNIL)
+		refuse(L, key, "true or false");
+	lua_pop(L, 1);
+	return value;
+}
+
 unsigned take_count(lua_State *L, int table, const char *key, unsigned otherwise)
 {
 	double value = take_number(L, table, key, otherwise);

@@ -13,6 +13,7 @@
 double take_number(lua_State *L, int table, const char *key, double otherwise);
 unsigned take_count(lua_State *L, int table, const char *key, unsigned otherwise);
 const char *take_string(lua_State *L, int table, const char *key, const char *otherwise);
+bool take_flag(lua_State *L, int table, const char *key); /* nil is false */
 
 /* The place of the string in `names`, which ends with NULL; `otherwise` for nil. */
 int take_choice(lua_State *L, int table, const char *key, const char *const *names, int otherwise);

@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "cluster/cluster.h"
+#include "cluster/scopes.h"
 #include "script/policy_lua.h"
 #include "script/state.h"
 
@@ -41,10 +42,17 @@ struct cluster_handle {
 	struct catalog_source *catalog; /* of the URLs' database */
 	struct session_facts session;   /* the embedded module's own: one per cluster */
 	double last_write;              /* see struct demand */
-	bool null_as_nil;               /* rows leave NULL out, instead of moongate.NULL */
-	struct route_handle *routes;    /* all that were made: CLUSTER_ROUTES_TABLE keeps them */
-	struct list loans;              /* connections and transactions that hold a server */
+	struct need need; /* what else its reads have to see: the handle is one session */
+	bool null_as_nil; /* rows leave NULL out, instead of moongate.NULL */
+	struct route_handle *routes; /* all that were made: CLUSTER_ROUTES_TABLE keeps them */
+	struct list loans;           /* connections and transactions that hold a server */
 };
+
+/* A write of this session was seen done, or may have been; `tables` NULL: any. */
+void handle_wrote(struct cluster_handle *h, uint64_t key, const struct tables *tables);
+
+/* It has read there. */
+void handle_read(struct cluster_handle *h, const struct endpoint *endpoint);
 
 /* User value 1: the cluster's userdata. */
 struct route_handle {
@@ -59,9 +67,9 @@ struct endpoint_handle {
 	unsigned index;
 };
 
-/* What moongate.router() makes has no content of its own, but two user values: the address to
- * listen on, and a table from the names of databases to clusters. */
-enum { ROUTER_LISTEN = 1, ROUTER_CLUSTERS, ROUTER_USER_VALUES = 2 };
+/* What moongate.router() makes has no content of its own, but three user values: the address to
+ * listen on, a table from the names of databases to clusters, and admin's address or nil. */
+enum { ROUTER_LISTEN = 1, ROUTER_CLUSTERS, ROUTER_ADMIN, ROUTER_USER_VALUES = 3 };
 
 /* What moongate.reject() makes. */
 struct rejection {
@@ -97,6 +105,7 @@ void open_route(lua_State *L);
 void open_endpoint(lua_State *L);
 void open_router(lua_State *L);
 void open_statement(lua_State *L);
+void open_token(lua_State *L);
 void open_connection(lua_State *L);
 void open_backoff(lua_State *L);
 void open_classify(lua_State *L);

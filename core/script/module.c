@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/module.h"
 
+#include "base/version.h"
 #include "script/blocking.h"
 #include "script/handles.h"
 #include "script/misuse.h"
@@ -45,9 +46,12 @@ int luaopen_moongate_core(lua_State *L)
 	open_classify(L);
 	open_blocking(L);
 	open_statement(L);
+	open_token(L);
 	open_connection(L);
 	lua_pushcfunction(L, checked);
 	lua_setfield(L, -2, "checked");
+	lua_pushliteral(L, MOONGATE_VERSION);
+	lua_setfield(L, -2, "version");
 	lua_pushlightuserdata(L, NULL); /* as lua-cjson's null, so that rows encode as they are */
 	lua_setfield(L, -2, "NULL");
 	return 1;

@@ -49,6 +49,7 @@ static void fail(struct operation *op, const char *sqlstate, const char *message
 
 static void borrow(struct operation *op)
 {
+	op->request.need = &op->need;
 	op->attempts++;
 	dispatch_start(&op->dispatch, &op->request, on_dispatched);
 }
@@ -204,12 +205,18 @@ static void on_executed(struct exec *exec, enum status status, PGresult *result)
 	}
 }
 
+static struct need need_of(const struct dispatch_request *to)
+{
+	return to->need ? *to->need : (struct need){0};
+}
+
 void operation_start(struct operation *op, const struct operation_statement *statement,
                      operation_done_fn *fn)
 {
 	*op = (struct operation){.cluster = statement->to.cluster,
 	                         .fn = fn,
 	                         .request = statement->to,
+	                         .need = need_of(&statement->to),
 	                         .query = statement->query,
 	                         .may_commit = statement->intent == INTENT_WRITE,
 	                         .pins = statement->pins};
@@ -219,7 +226,8 @@ void operation_start(struct operation *op, const struct operation_statement *sta
 void operation_borrow(struct operation *op, const struct dispatch_request *to,
                       operation_done_fn *fn)
 {
-	*op = (struct operation){.cluster = to->cluster, .fn = fn, .request = *to};
+	*op = (struct operation){
+	        .cluster = to->cluster, .fn = fn, .request = *to, .need = need_of(to)};
 	borrow(op);
 }
 

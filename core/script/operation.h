@@ -25,6 +25,7 @@ struct operation {
 	struct cluster *cluster; /* NULL: not under way */
 	operation_done_fn *fn;
 	struct dispatch_request request;
+	struct need need;        /* what the request's points to */
 	struct exec_query query; /* sql NULL: only the server is wanted */
 	bool may_commit;         /* it writes outside of a block, or ends one */
 	unsigned pins;

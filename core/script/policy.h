@@ -33,6 +33,7 @@ struct query {
 	bool standard_strings;
 	bool in_transaction;
 	unsigned parameters; /* how many the statement takes */
+	uint64_t *key; /* where the key goes that the policy gives the query (scopes.h); 0: none */
 	struct session_facts *session;
 };
 

@@ -20,7 +20,7 @@
 struct script {
 	struct memory memory;
 	lua_State *L;
-	char *listen;
+	char *listen, *admin;
 	struct script_cluster *clusters; /* the database's names are owned */
 	size_t count;
 };
@@ -76,6 +76,8 @@ static void take_router(lua_State *L, struct script *s)
 	int router = lua_gettop(L);
 	lua_getiuservalue(L, router, ROUTER_LISTEN);
 	s->listen = copy_string(L, -1);
+	if (lua_getiuservalue(L, router, ROUTER_ADMIN) != LUA_TNIL)
+		s->admin = copy_string(L, -1);
 	lua_getiuservalue(L, router, ROUTER_CLUSTERS);
 	int clusters = lua_gettop(L);
 	s->clusters = calloc(count_entries(L, clusters) + 1, sizeof *s->clusters);
@@ -207,12 +209,18 @@ void script_free(struct script *s)
 		free((char *)s->clusters[i].database);
 	free(s->clusters);
 	free(s->listen);
+	free(s->admin);
 	free(s);
 }
 
 const char *script_listen(const struct script *s)
 {
 	return s->listen;
+}
+
+const char *script_admin(const struct script *s)
+{
+	return s->admin;
 }
 
 size_t script_cluster_count(const struct script *s)
@@ -223,6 +231,15 @@ size_t script_cluster_count(const struct script *s)
 const struct script_cluster *script_cluster_at(const struct script *s, size_t index)
 {
 	return &s->clusters[index];
+}
+
+struct cluster *script_take_cluster(struct script *s, size_t index)
+{
+	struct script_cluster *c = &s->clusters[index];
+	struct cluster *cluster = c->cluster;
+	c->policy->owner->cluster = NULL;
+	c->cluster = NULL;
+	return cluster;
 }
 
 const struct script_cluster *script_cluster(const struct script *s, const char *database)

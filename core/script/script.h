@@ -31,9 +31,14 @@ struct script *script_load(struct context *context, const char *path,
 void script_free(struct script *script); /* NULL is fine; frees its clusters and policies too */
 
 const char *script_listen(const struct script *script); /* "host:port" */
+const char *script_admin(const struct script *script);  /* the same, or NULL: none */
 
 /* The cluster for a database, or NULL. */
 const struct script_cluster *script_cluster(const struct script *script, const char *database);
+
+/* The cluster at `index` is the caller's from now on, to be freed with cluster_free(); for the
+ * script's own code it is closed. */
+struct cluster *script_take_cluster(struct script *script, size_t index);
 
 /* All of them, for starting, stopping and looking at. */
 size_t script_cluster_count(const struct script *script);

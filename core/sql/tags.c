@@ -17,7 +17,8 @@ struct text {
 
 struct reader {
 	const char *at, *end;
-	bool own; /* moongate's form, not sqlcommenter's */
+	bool own;      /* moongate's form, not sqlcommenter's */
+	bool only_own; /* the other form is passed over */
 	sql_tag_fn *fn;
 	void *arg;
 };
@@ -134,6 +135,8 @@ static void read_comment(const char *text, size_t size, void *arg)
 	r.own = rest >= sizeof(prefix) - 1 && memcmp(r.at, prefix, sizeof(prefix) - 1) == 0;
 	if (r.own)
 		r.at += sizeof(prefix) - 1;
+	else if (r.only_own)
+		return;
 	for (skip_space(&r); r.at < r.end; skip_space(&r)) {
 		if (*r.at == ',')
 			r.at++;
@@ -142,10 +145,20 @@ static void read_comment(const char *text, size_t size, void *arg)
 	}
 }
 
+static void read_all(const char *sql, size_t size, bool standard_strings, struct reader *reader)
+{
+	struct lexer l = lexer_init(sql, size <= TEXT ? size : 0, standard_strings);
+	while (lexer_next_commented(&l, read_comment, reader).kind != TOKEN_END)
+		continue;
+}
+
 void sql_tags(const char *sql, size_t size, bool standard_strings, sql_tag_fn *fn, void *arg)
 {
-	struct reader reader = {.fn = fn, .arg = arg};
-	struct lexer l = lexer_init(sql, size <= TEXT ? size : 0, standard_strings);
-	while (lexer_next_commented(&l, read_comment, &reader).kind != TOKEN_END)
-		continue;
+	read_all(sql, size, standard_strings, &(struct reader){.fn = fn, .arg = arg});
+}
+
+void sql_tags_own(const char *sql, size_t size, bool standard_strings, sql_tag_fn *fn, void *arg)
+{
+	struct reader reader = {.only_own = true, .fn = fn, .arg = arg};
+	read_all(sql, size, standard_strings, &reader);
 }

@@ -19,4 +19,7 @@ typedef void sql_tag_fn(const char *key, size_t key_size, const char *value, siz
 /* Never reads beyond `size`; what is not a well-formed tag is passed over. */
 void sql_tags(const char *sql, size_t size, bool standard_strings, sql_tag_fn *fn, void *arg);
 
+/* The same, of those in moongate's own form alone. */
+void sql_tags_own(const char *sql, size_t size, bool standard_strings, sql_tag_fn *fn, void *arg);
+
 #endif

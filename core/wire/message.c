@@ -138,6 +138,23 @@ enum status message_no_parameters(struct buffer *b)
 	return append(b, 't', &(struct part){"\0", 2}, 1);
 }
 
+enum status message_column(struct buffer *b, const char *name)
+{
+	/* Of no table; type text, of variable size, without a modifier, in text format. */
+	static const uint8_t rest[] = {0,  0,    0,    0,    0,    0,    0,    0, 0,
+	                               25, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0};
+	const struct part parts[] = {{"\0\1", 2}, text(name), {rest, sizeof rest}};
+	return append(b, 'T', parts, 3);
+}
+
+enum status message_text_row(struct buffer *b, const char *value)
+{
+	uint8_t size[4];
+	put_u32(size, (uint32_t)strlen(value));
+	const struct part parts[] = {{"\0\1", 2}, {size, sizeof size}, {value, strlen(value)}};
+	return append(b, 'D', parts, 3);
+}
+
 enum status message_begin(struct buffer *b, char type, size_t size)
 {
 	uint8_t head[5] = {(uint8_t)type};

@@ -38,6 +38,10 @@ enum status message_command(struct buffer *b, const char *tag) MUST_CHECK;
 /* ParameterDescription of a statement without parameters. */
 enum status message_no_parameters(struct buffer *b) MUST_CHECK;
 
+/* RowDescription of one column of type text, and a DataRow of it. */
+enum status message_column(struct buffer *b, const char *name) MUST_CHECK;
+enum status message_text_row(struct buffer *b, const char *value) MUST_CHECK;
+
 /* A header; `size` bytes of body are to follow. */
 enum status message_begin(struct buffer *b, char type, size_t size) MUST_CHECK;
 

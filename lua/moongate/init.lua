@@ -10,6 +10,8 @@ core.own()
 local M = {
   ---What NULL is in rows and parameters: a light userdata, the same as lua-cjson's null.
   NULL = core.NULL,
+  ---@type string
+  version = core.version,
   ---What the router knows of a statement from its text.
   ---@type fun(sql: string): moongate.Facts
   classify = core.classify,
@@ -58,6 +60,8 @@ local M = {
 ---@field transaction fun(self, fn: fun(tx: moongate.Transaction): ...): any, string?, string?
 ---@field pool fun(self, intent: "read"|"write"): moongate.Pool
 ---@field health fun(self): moongate.Health
+---@field token fun(self): string?, string?, string?  the position of its last write, "" before the first
+---@field after fun(self, token: string?): boolean?, string?, string?  its reads see what that stands for
 ---@field verdict fun(self, sql: string): string, boolean  where it would go; whether the policy failed
 ---@field close fun(self)
 local cluster_methods = core.cluster_methods
@@ -67,7 +71,7 @@ cluster_methods.health = require "moongate.health"
 
 ---A way to choose an endpoint: made once, returned by the policy for as many queries as it likes.
 ---@type fun(self: moongate.Cluster, opts: table): moongate.Route
----opts: to, balance, consistency, max_staleness, max_lag, prefer, fallback, hold, name
+---opts: to, balance, consistency, scope, max_staleness, wait_fresh, max_lag, prefer, fallback, hold, name
 cluster_methods.route = core.checked("cluster:route", function(self, opts)
   local config, why = options.route(opts)
   if not config then return nil, why end
@@ -101,17 +105,18 @@ end)
 
 ---What a routing script returns.
 ---@type fun(opts: table): moongate.Router
----opts: listen, and cluster or clusters = { database = cluster, ["*"] = cluster }
+---opts: listen, admin, and cluster or clusters = { database = cluster, ["*"] = cluster }
 M.router = core.checked("moongate.router", function(opts)
   local config, why = options.router(opts)
   if not config then return nil, why end
-  return core.router(config.listen, config.clusters)
+  return core.router(config.listen, config.clusters, config.admin)
 end)
 
 ---@class moongate.Router
 
 ---Options for moongate.cluster from the environment: DATABASE_URL, DATABASE_REPLICA_URL (none, or
----several, separated by spaces), MOONGATE_REGION (where all of them are).
+---several, separated by spaces), MOONGATE_REGION (where all of them are). A replica's URL that is
+---wrong is an endpoint that is down.
 ---@type fun(): table
 M.from_env = core.checked("moongate.from_env", function()
   local region = os.getenv("MOONGATE_REGION")
@@ -122,7 +127,7 @@ M.from_env = core.checked("moongate.from_env", function()
   if region == "" then region = nil end
   local replicas = {}
   for url in (os.getenv("DATABASE_REPLICA_URL") or ""):gmatch("%S+") do
-    replicas[#replicas + 1] = { url = url, region = region }
+    replicas[#replicas + 1] = { url = url, region = region, lenient = true }
   end
   return { primary = { url = primary, region = region }, replicas = replicas }
 end)

@@ -138,7 +138,13 @@ local function options_of(schema, required)
   end
 end
 
-local endpoint_options = options_of({ url = url, name = name, region = region, weight = weight }, { "url" })
+local function flag(value, where)
+  if type(value) ~= "boolean" then return must_be("true or false")(value, where) end
+  return value
+end
+
+local endpoint_options = options_of(
+  { url = url, name = name, region = region, weight = weight, lenient = flag }, { "url" })
 
 local function endpoint(value, where)
   if type(value) == "string" then value = { url = value } end
@@ -349,13 +355,9 @@ local route = options_of({
   name = name,
   to = target,
   balance = choice { "weighted", "round_robin", "least_in_flight", "latency" },
-  consistency = choice({ "eventual", "bounded", "read_your_writes", "strong" },
-    { session = "; \"session\" is not supported by this version" }),
-  scope = choice({ "session" }, {
-    user = "; this version supports no other scope",
-    table = "; this version supports no other scope",
-    cluster = "; this version supports no other scope",
-  }),
+  consistency = choice { "eventual", "bounded", "read_your_writes", "session", "strong" },
+  scope = choice { "session", "user", "table", "cluster", "key" },
+  wait_fresh = number(0, 60000, "a number of milliseconds from 0 to 60000"),
   max_staleness = seconds,
   max_lag = number(0.001, HUGE, "a number of seconds of at least 0.001"),
   prefer = region,
@@ -375,7 +377,7 @@ function M.route(options)
     return nil, "max_staleness needs consistency = \"bounded\""
   end
   local to = checked.to
-  checked.to, checked.names, checked.region, checked.scope = to.to, to.names, to.region, nil
+  checked.to, checked.names, checked.region = to.to, to.names, to.region
   return checked
 end
 
@@ -413,7 +415,7 @@ end
 
 local DEFAULT_LISTEN = "127.0.0.1:6432"
 
-local router = options_of { listen = address, cluster = is_cluster, clusters = clusters }
+local router = options_of { listen = address, admin = address, cluster = is_cluster, clusters = clusters }
 
 ---@param options any  as in moongate.router
 ---@return table? config, string? why
@@ -423,7 +425,11 @@ function M.router(options)
   if (checked.cluster == nil) == (checked.clusters == nil) then
     return nil, "it takes either cluster = ... or clusters = { database = ... }"
   end
-  return { listen = checked.listen or DEFAULT_LISTEN, clusters = checked.clusters or { ["*"] = checked.cluster } }
+  return {
+    listen = checked.listen or DEFAULT_LISTEN,
+    admin = checked.admin,
+    clusters = checked.clusters or { ["*"] = checked.cluster },
+  }
 end
 
 return M

@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "script_fixture.h"
 
+#include "cluster/scopes.h"
+
 static void returns_routes_made_at_load(void **state)
 {
 	struct policy *p =
@@ -193,6 +195,35 @@ static void vars_stay_with_their_session(void **state)
 	policy_session_end(p, &other);
 }
 
+static uint64_t key_after(struct policy *p, const char *sql)
+{
+	struct session_facts session = {0};
+	uint64_t key = 0;
+	const struct query query = {.facts = &a_read,
+	                            .sql = sql,
+	                            .sql_size = strlen(sql),
+	                            .standard_strings = true,
+	                            .key = &key,
+	                            .session = &session};
+	policy_route(p, &query);
+	return key;
+}
+
+static void a_policy_gives_a_query_its_key(void **state)
+{
+	struct policy *p = load_policy(*state, "return function(q) q.key = q.tags.tenant end");
+	uint64_t a = key_after(p, "select 1 /* moongate: tenant=a */");
+	assert_true(a != 0);
+	assert_true(a == key_after(p, "select 2 /* moongate: tenant=a */"));
+	assert_true(a != key_after(p, "select 1 /* moongate: tenant=b */"));
+	assert_true(key_after(p, "select 1") == 0);
+	p = load_policy(*state, "return function(q) q.key = 7 q.key = q.key .. '' end");
+	assert_true(key_after(p, "select 1") == scope_key("7", 1));
+	p = load_policy(*state, "return function(q) q.key = {} end");
+	assert_true(key_after(p, "select 1") == 0);
+	assert_int_equal(policy_stats(p).errors, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +245,7 @@ int main(void)
 	        TEST(errors_now_and_then_do_not),
 	        TEST(logs_one_line_a_second),
 	        TEST(vars_stay_with_their_session),
+	        TEST(a_policy_gives_a_query_its_key),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

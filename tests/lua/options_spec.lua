@@ -148,16 +148,21 @@ describe("options", function()
         { to = "main", balance = "least_in_flight", consistency = "read_your_writes", scope = "session" },
         { to = { "main", "localhost:2" }, balance = "latency", consistency = "strong", max_lag = 1 },
         { to = { region = "us" }, prefer = "eu" },
+        { to = "replicas", consistency = "session", scope = "user", wait_fresh = 5 },
+        { to = "replicas", scope = "table" }, { to = "replicas", scope = "cluster" },
+        { to = "replicas", scope = "key" },
       } do
         assert.is_truthy(cluster:route(options))
       end
     end)
 
-    it("refuses what this version has not, and says what it has", function()
-      assert.equal('scope must be "session", not "user"; this version supports no other scope',
-        route_complaint { to = "replicas", scope = "user" })
-      assert.is_truthy(route_complaint { to = "replicas", consistency = "session" }
-        :find('"strong", not "session"; "session" is not supported by this version', 1, true))
+    it("says which levels and scopes there are", function()
+      assert.is_truthy(route_complaint { to = "replicas", scope = "users" }
+        :find('"session", "user", "table", "cluster", "key", not "users"', 1, true))
+      assert.is_truthy(route_complaint { to = "replicas", consistency = "sesion" }
+        :find('"session", "strong", not "sesion"', 1, true))
+      assert.equal("wait_fresh must be a number of milliseconds from 0 to 60000, not -1",
+        route_complaint { to = "replicas", wait_fresh = -1 })
     end)
 
     it("refuses what does not exist", function()

@@ -23,7 +23,9 @@ describe("a block", function()
 
   setup(function()
     pg = cluster.shared()
-    pg.primary:psql "drop table if exists blocks; create table blocks (id int)"
+    pg.primary:psql [[
+      drop table if exists blocks, kept; create table blocks (id int); create table kept (id int);
+    ]]
     pg:wait_for_replay()
   end)
 
@@ -111,6 +113,90 @@ describe("a block", function()
     end
     assert.is_true(seen[pg.replicas[1].port] and seen[pg.replicas[2].port])
     assert.is_nil(seen[pg.primary.port])
+  end)
+
+  local keeping = {
+    "declare c cursor with hold for select 1",
+    "prepare p as select 1",
+    "select pg_advisory_lock(1)",
+    "select setseed(0.5)",
+    "load 'plpgsql'",
+  }
+
+  it("that runs on a replica fails where its client would have to stay there", function()
+    start()
+    for i, sql in ipairs(keeping) do
+      local client = open()
+      client:query("begin read only")
+      assert.not_equal(pg.primary.port, client:served_by())
+      local refused = i % 2 == 0 and client:query(sql) or ask(client, wire.extended(sql), wire.sync())
+      assert.equal("EZ", refused.types)
+      assert.equal("0A000", refused.error.C)
+      assert.matches("is not possible in a block that runs on a replica", refused.error.M, 1, true)
+      assert.equal("E", refused.status)
+      assert.equal("25P02", client:query("select 1").error.C)
+      assert.equal("I", client:query("rollback").status)
+      assert.is_nil(client:query("insert into kept values (1)").error)
+    end
+  end)
+
+  it("that runs on a replica fails there in its place in a pipeline", function()
+    start()
+    local client = open()
+    client:send(wire.query("begin read only") .. wire.query("select 1")
+      .. wire.extended("select 2") .. wire.flush() .. wire.extended("prepare p as select 1") .. wire.flush()
+      .. wire.extended("select 3") .. wire.sync() .. wire.query("rollback") .. wire.query("select 4"))
+    assert.same({ "BEGIN" }, client:result().tags)
+    assert.equal("1", client:result().rows[1][1])
+    local batch = client:result()
+    assert.equal("12TDCEZ", batch.types)
+    assert.equal("0A000", batch.error.C)
+    assert.same({ "ROLLBACK" }, client:result().tags)
+    assert.equal("4", client:result().rows[1][1])
+  end)
+
+  it("that only reads runs on the primary where it begins with what keeps its client there", function()
+    start()
+    for _, sql in ipairs(keeping) do
+      local client = open()
+      client:query("begin read only")
+      assert.is_nil(client:query(sql).error)
+      assert.equal(pg.primary.port, client:served_by())
+      client:query("commit")
+      assert.is_nil(client:query("insert into kept values (1)").error)
+      client:close()
+    end
+  end)
+
+  it("that only reads may set what keeps its client on the primary afterwards", function()
+    start()
+    for _, sql in ipairs { "set search_path = pg_temp, public", "set client_encoding = 'SJIS'" } do
+      local client = open()
+      client:query("begin read only")
+      assert.not_equal(pg.primary.port, client:served_by())
+      assert.is_nil(client:query(sql).error)
+      assert.is_nil(client:query("commit").error)
+      assert.equal(pg.primary.port, client:served_by())
+      assert.is_nil(client:query("insert into public.kept values (1)").error)
+      client:close()
+    end
+  end)
+
+  it("that has kept its client on a replica unseen is told of where a write fails", function()
+    pg.primary:psql [[create or replace function prepares() returns void language plpgsql
+      as $$ begin execute 'prepare p as select 1'; end $$]]
+    pg:wait_for_replay()
+    start()
+    local client = open()
+    client:query("begin read only")
+    assert.not_equal(pg.primary.port, client:served_by())
+    assert.is_nil(client:query("select prepares()").error)
+    client:query("commit")
+    local refused = client:query("insert into kept values (1)")
+    assert.equal("25006", refused.error.C)
+    assert.matches("stays on a replica for what it holds there (prepare)", refused.error.H, 1, true)
+    client:query("discard all")
+    assert.is_nil(client:query("insert into kept values (1)").error)
   end)
 
   it("of a session that only reads runs on replicas", function()

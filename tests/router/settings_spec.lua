@@ -201,6 +201,55 @@ describe("a setting", function()
     always(open(), "TimeZone", wire.open(pg.primary.port).parameters.TimeZone)
   end)
 
+  describe("of a statement that is too long to be read", function()
+    local padding = "/* " .. ("x"):rep(2 << 20) .. " */"
+
+    it("goes with its client, and with nobody else", function()
+      local client, others = open { datestyle = "German" }, crowd(3)
+      client:query("set statement_timeout = '9s'")
+      assert.is_nil(client:query("set role reader; set work_mem = '5MB'; reset statement_timeout" .. padding).error)
+      for _, other in ipairs(others) do
+        always(other, "work_mem", "4MB")
+        assert.equal("postgres", other:value("select current_user, pg_backend_pid()"))
+      end
+      always(client, "work_mem", "5MB")
+      always(client, "statement_timeout", "0")
+      always(client, "DateStyle", "German, DMY")
+      assert.equal("reader", client:value("select current_user, pg_backend_pid()"))
+    end)
+
+    it("goes with its client where it is a custom one", function()
+      local client, others = open(), crowd(3)
+      assert.is_nil(client:query(padding .. "set app.tenant = 'mine'").error)
+      for _, other in ipairs(others) do
+        assert.not_equal("mine", other:value("select current_setting('app.tenant', true), pg_backend_pid()"))
+      end
+      always(client, "app.tenant", "mine")
+      client:quit()
+      local late = crowd(4)
+      for _, other in ipairs(late) do
+        assert.not_equal("mine", other:value("select current_setting('app.tenant', true), pg_backend_pid()"))
+      end
+    end)
+
+    it("keeps nobody's server", function()
+      local clients = crowd(6)
+      for i, client in ipairs(clients) do
+        assert.is_nil(client:query(("set work_mem = '%dMB'"):format(i + 10) .. padding).error)
+      end
+      for i, client in ipairs(clients) do always(client, "work_mem", ("%dMB"):format(i + 10)) end
+    end)
+  end)
+
+  it("that was not read, for its encoding, goes with its client once it can be read", function()
+    local client, others = open(), crowd(3)
+    client:query("set client_encoding = 'SJIS'")
+    client:query("set work_mem = '5MB'")
+    client:query("set client_encoding = 'UTF8'")
+    always(client, "work_mem", "5MB")
+    for _, other in ipairs(others) do always(other, "work_mem", "4MB") end
+  end)
+
   it("of an encoding that hides quotes keeps its client on the primary, as long as it lasts", function()
     local client = open { client_encoding = "SJIS" }
     for _ = 1, 6 do assert.equal(pg.primary.port, client:served_by()) end

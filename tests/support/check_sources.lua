@@ -23,6 +23,7 @@ local libraries = {
   { header = "^ares", rooms = { "cluster" } },
   { header = "^pg_query", rooms = { "sql" } },
   { header = "^postgres", rooms = { "sql" } },
+  { header = "^microhttpd", rooms = { "router" } },
   { header = "^ev%.h$", rooms = { "cluster", "script", "router" } },
 }
 

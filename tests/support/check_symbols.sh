@@ -28,7 +28,7 @@ foreign_calls() {
 			}
 		}
 		{ only("^luaL?_", "script"); only("^PQ", "(cluster|script|router)"); only("^ares_", "cluster")
-		  only("^pg_query_", "sql") }
+		  only("^pg_query_", "sql"); only("^MHD_", "router") }
 		END { exit found }'
 }
 

@@ -4,6 +4,8 @@
 -- PostgreSQL does where a spec and the router disagree.
 -- SPDX-License-Identifier: MIT
 
+local cjson = require "cjson"
+local http = require "tests.support.http"
 local process = require "moongate.process"
 local uv = require "luv"
 
@@ -59,6 +61,7 @@ function M.script(pg, options)
   return ([[
 local moongate = require "moongate"
 return moongate.router {
+  admin = os.getenv "MOONGATE_ADMIN",
   cluster = moongate.cluster {
     primary = %q,
     replicas = { %s },
@@ -96,6 +99,8 @@ end
 ---@field text string?    a script; default: scripts/read_write_split.lua over `env`
 ---@field env table<string, string>?  for the default script; default: that of `pg`
 ---@field wait boolean?   false: don't wait until it listens
+---@field admin boolean?  over HTTP: see methods:http(); the default script and M.script() have it
+---@field port integer?  that the script itself listens on; else `--listen` says
 ---@field wrapper string[]?  a command that runs the program in its own place, such as prlimit
 
 ---@param options tests.RouterOptions
@@ -111,11 +116,18 @@ function M.start(options)
     script = dir .. "/script.lua"
     write_file(script, options.text)
   end
-  local self = setmetatable({ port = process.free_port(), log_file = dir .. "/log" }, mt)
-  local command = { M.binary, "run", script, "--listen", "127.0.0.1:" .. self.port }
+  local self = setmetatable({ port = options.port or process.free_port(), log_file = dir .. "/log",
+    script = script }, mt)
+  local env = options.env or M.environment(options.pg)
+  if options.admin then
+    self.admin_port = process.free_port()
+    env.MOONGATE_ADMIN = "127.0.0.1:" .. self.admin_port
+  end
+  local command = { M.binary, "run", script }
+  if not options.port then table.move({ "--listen", "127.0.0.1:" .. self.port }, 1, 2, 4, command) end
   local wrapper = options.wrapper or {}
   self.process = process.spawn(table.move(command, 1, #command, #wrapper + 1, { table.unpack(wrapper) }),
-    { env = environment(options.env or M.environment(options.pg)), log = self.log_file })
+    { env = environment(env), log = self.log_file })
   self.pid = self.process.pid
   self.release = options.pg:guard(self.process)
   if options.wait ~= false then self:wait_until_listening() end
@@ -129,6 +141,29 @@ function methods:wait_until_listening()
     end
     return process.port_answers(self.port)
   end, START_SECONDS, "the router to listen")
+end
+
+---Asks its admin address.
+---@param path string
+---@param options { method: string?, headers: table<string, string>?, body: string? }?
+---@return integer status, string body, table<string, string> headers  by names in lower case
+function methods:http(path, options)
+  return http.request(self.admin_port, path, options)
+end
+
+---The same, of a page that answers with JSON.
+---@return table answer, integer status
+function methods:ask(path, options)
+  local status, body = self:http(path, options)
+  return cjson.decode(body), status
+end
+
+---Gives it another script and has it reload, over HTTP.
+---@param text string
+---@return table answer, integer status
+function methods:reload(text)
+  write_file(self.script, text)
+  return self:ask("/reload", { method = "POST" })
 end
 
 ---All that it has logged so far.

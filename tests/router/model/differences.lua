@@ -38,6 +38,15 @@ return {
     end,
   },
   {
+    name = "described when it cannot be parsed any more",
+    reason = "what tables a statement names may have changed since; its parameters, and that it returns nothing, "
+      .. "are told from memory by a session that has it, while one that lacks it has to parse it first",
+    accepts = function(direct, routed)
+      if #direct ~= 3 or #routed ~= 2 or not direct[1]:find("^t") then return false end
+      return direct[2] == routed[1] or direct[2] == "n" and routed[1]:find("C=42P01", 1, true) ~= nil
+    end,
+  },
+  {
     name = "sequence of a transaction before",
     reason = "currval() and lastval() know of nextval() in the same transaction only",
     accepts = function(_, routed)
