@@ -140,6 +140,7 @@ function methods:wait_until_listening()
       error(("the router has ended with status %d:\n%s"):format(self.process.status, self:log()), 0)
     end
     return process.port_answers(self.port)
+      and (not self.admin_port or process.port_answers(self.admin_port))
   end, START_SECONDS, "the router to listen")
 end
 
