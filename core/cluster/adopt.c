@@ -188,6 +188,8 @@ struct adoption cluster_adopt(struct cluster *to, struct cluster *from)
 void cluster_retire(struct cluster *cluster)
 {
 	cluster->name = "";
+	catalogs_free(cluster->catalogs);
+	cluster->catalogs = NULL;
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
 		struct endpoint *e = cluster->endpoints[i];
 		struct pool *pool, *next;

@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/status.h"
+#include "cluster/catalogs.h"
 #include "cluster/context.h"
 #include "cluster/counters.h"
 #include "cluster/freshness.h"
@@ -57,6 +58,7 @@ struct cluster_config {
 	struct session_overrides users, databases; /* a user's win over a database's */
 	struct health_config health;
 	struct hold_limit hold_limit;
+	struct catalogs_config catalogs;
 };
 
 /* One PostgreSQL instance. Its fields are for reading; they change only in the cluster room. */
@@ -95,11 +97,12 @@ struct cluster {
 	struct endpoint **endpoints; /* each a block of its own, for others keep pointers to them */
 	size_t endpoint_count;
 	struct freshness freshness;
-	struct writes *writes; /* when what was written; NULL: no route has such a scope */
-	unsigned scopes;       /* that routes have beside the session: bits 1 << enum scope */
-	bool keeps_reads;      /* a route has the level `session` */
-	double wanted;         /* replicas that are not fresh as of then are probed again soon */
-	struct route *routes;  /* all that were made, for freeing */
+	struct catalogs *catalogs; /* of its databases */
+	struct writes *writes;     /* when what was written; NULL: no route has such a scope */
+	unsigned scopes;           /* that routes have beside the session: bits 1 << enum scope */
+	bool keeps_reads;          /* a route has the level `session` */
+	double wanted;        /* replicas that are not fresh as of then are probed again soon */
+	struct route *routes; /* all that were made, for freeing */
 	struct route *default_read;  /* replicas by weight, read-your-writes, else the primary */
 	struct route *default_write; /* the primary */
 	char *probe_user;     /* what the last client connected as: for probes of endpoints */

@@ -108,6 +108,29 @@ static void note_resets(struct exchange *x, const struct batch *b)
 	x->reset_check = true;
 }
 
+/* The catalog lacks a change that was seen: who knows what the defaults and triggers of a table do
+ * by now. */
+static bool writes_unseen(const struct client *c, const struct batch *b)
+{
+	return b->writes && c->catalog && c->catalog->behind && !(c->pins & RELAY_PIN_SESSION);
+}
+
+static unsigned kept_effects(const struct client *c, const struct batch *b)
+{
+	unsigned kept = b->effects & EFFECTS_KEPT;
+	if (b->pins & PIN_TEMP && b->statements == 1)
+		kept &= ~(unsigned)EFFECT_DDL; /* of its own session: in no catalog of ours */
+	return writes_unseen(c, b) ? kept | EFFECT_MAY_PIN : kept;
+}
+
+/* It may ask for what a sequence gave last, and that may have been somebody else. */
+static bool must_forget_sequences(const struct exchange *x, const struct batch *b)
+{
+	if (x->wrote)
+		return false;
+	return b->effects & EFFECT_SEQUENCE || (!x->open && writes_unseen(x->client, b));
+}
+
 /* What the session will have to be asked about. */
 static enum status note_effects(struct exchange *x, const struct batch *b)
 {
@@ -122,13 +145,13 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 	if (b->effects & EFFECT_RESET && b->statements == 1)
 		status = buffer_append(&x->reset, buffer_data(touched), buffer_size(touched));
 	if (c->pins & RELAY_PIN_SESSION) {
-		x->effects |= b->effects & EFFECTS_RESET;
+		x->effects |= b->effects & (EFFECTS_RESET | EFFECT_DDL);
 		return status;
 	}
 	if (b->pins & PIN_TEMP)
 		session_distrust(x->session);
 	c->unread |= b->unread;
-	x->effects |= (b->effects & EFFECTS_KEPT) | (b->pins ? RELAY_EFFECT_PINNED : 0);
+	x->effects |= kept_effects(c, b) | (b->pins ? RELAY_EFFECT_PINNED : 0);
 	if (status != ST_OK || buffer_size(touched) == 0)
 		return status;
 	if (x->touching != x->sending + 1)
@@ -172,7 +195,7 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 		x->settling = x->pushed + 1;
 	begin_watch(x, b, bytes);
 	enum status status = note_effects(x, b);
-	if (status == ST_OK && b->effects & EFFECT_SEQUENCE && !x->wrote)
+	if (status == ST_OK && must_forget_sequences(x, b))
 		status = errand_forget_sequences(x);
 	if (status == ST_OK)
 		status = relay_send_batch(x, b, bytes);

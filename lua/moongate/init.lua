@@ -79,7 +79,8 @@ cluster_methods.route = core.checked("cluster:route", function(self, opts)
 end)
 
 ---@type fun(opts: table): moongate.Cluster
----opts: primary, replicas, pool, timeouts, users, databases, health, backoff, hold_limit, policy, null
+---opts: primary, replicas, pool, timeouts, users, databases, health, backoff, hold_limit, catalog_age,
+---functions, policy, null
 M.cluster = core.checked("moongate.cluster", function(opts)
   local config, why = options.cluster(opts)
   if not config then return nil, why end

@@ -263,6 +263,22 @@ local function overrides_of(what)
   end
 end
 
+local function_names = list_of(name, "a list of functions' names")
+
+local function_lists = options_of { read = function_names, write = function_names }
+
+---What operators say of functions. One cannot be both.
+local function functions(value, where)
+  local checked, why = function_lists(value, where)
+  if not checked then return nil, why end
+  local reads = {}
+  for _, each in ipairs(checked.read or {}) do reads[each] = true end
+  for _, each in ipairs(checked.write or {}) do
+    if reads[each] then return nil, ("%s has %q both in read and in write"):format(where, each) end
+  end
+  return checked
+end
+
 local cluster = options_of({
   primary = endpoint,
   replicas = list_of(endpoint, "a list of URLs or { url = ... }"),
@@ -281,6 +297,8 @@ local cluster = options_of({
     queries = integer(1, 10000000),
     bytes = integer(1, 1 << 40),
   },
+  catalog_age = seconds,
+  functions = functions,
   null = choice { "nil" },
   policy = factory,
 }, { "primary" })
@@ -306,6 +324,8 @@ function M.cluster(options)
     health = checked.health,
     backoff = checked.backoff,
     hold_limit = checked.hold_limit,
+    catalog_age = checked.catalog_age,
+    functions = checked.functions,
     null = checked.null,
     policy = checked.policy,
   }
