@@ -126,7 +126,7 @@ static unsigned kept_effects(const struct client *c, const struct batch *b)
 /* It may ask for what a sequence gave last, and that may have been somebody else. */
 static bool must_forget_sequences(const struct exchange *x, const struct batch *b)
 {
-	if (x->wrote)
+	if (x->wrote || x->failed_open)
 		return false;
 	return b->effects & EFFECT_SEQUENCE || (!x->open && writes_unseen(x->client, b));
 }
@@ -301,8 +301,10 @@ static enum status may_go(struct client *c, const struct batch *b)
 		return ST_AGAIN;
 	if (x->outstanding && buffer_size(&c->worker->touched))
 		return ST_AGAIN; /* what fails of it is to be told from what does not */
-	if (x->open && !b->extended)
+	if (x->open && (!b->extended || must_forget_sequences(x, b)))
 		return may_join(x);
+	if (x->outstanding && must_forget_sequences(x, b))
+		return ST_AGAIN; /* of our own queries the answers come first */
 	if (bound(c, x))
 		return ST_OK;
 	if (x->errand_count || exchange_uncertain(x))
