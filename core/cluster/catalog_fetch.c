@@ -40,7 +40,7 @@ static void fail(struct catalog_fetch *f, enum status status, const char *sqlsta
                  const char *reason)
 {
 	char kept_state[6], kept[256];
-	snprintf(kept_state, sizeof kept_state, "%s", sqlstate ? sqlstate : "");
+	snprintf(kept_state, sizeof kept_state, "%s", sqlstate);
 	snprintf(kept, sizeof kept, "%.*s", (int)strcspn(reason, "\n"), reason);
 	end(f);
 	f->fn(f, status, NULL, kept_state, kept);
@@ -93,7 +93,7 @@ static void finish(struct catalog_fetch *f)
 	if (catalog)
 		succeed(f, catalog);
 	else
-		fail(f, ST_ENOMEM, NULL, "out of memory");
+		fail(f, ST_ENOMEM, "", "out of memory");
 }
 
 static void build_some(struct catalog_fetch *f)
@@ -107,7 +107,7 @@ static void build_some(struct catalog_fetch *f)
 		finish(f);
 	} else if (last == PROGRESS_FAILED) {
 		bool large = f->row > CATALOG_ROWS;
-		fail(f, large ? ST_ECLIENT : ST_ENOMEM, NULL,
+		fail(f, large ? ST_ECLIENT : ST_ENOMEM, "",
 		     large ? "it is too large" : "out of memory");
 	} else {
 		ev_timer_set(&f->timer, PAUSE, 0);
@@ -126,7 +126,7 @@ static void on_slice(struct ev_loop *loop, ev_timer *timer, int events)
 static PGresult *check(struct catalog_fetch *f, enum status status, PGresult *result, int columns)
 {
 	if (status != ST_OK) {
-		fail(f, status, NULL,
+		fail(f, status, "",
 		     status == ST_TIMEOUT ? "no answer in time" : f->server->error);
 		return NULL;
 	}
@@ -154,14 +154,14 @@ static void on_rows(struct exec *exec, enum status status, PGresult *result)
 	if (f->builder)
 		build_some(f);
 	else
-		fail(f, ST_ENOMEM, NULL, "out of memory");
+		fail(f, ST_ENOMEM, "", "out of memory");
 }
 
 static void ask(struct catalog_fetch *f, const char *sql, double timeout, exec_done_fn *fn)
 {
 	const struct exec_query query = {.sql = sql, .count = -1, .timeout = timeout};
 	if (exec_start(&f->exec, f->server, &query, fn) != ST_OK)
-		fail(f, ST_ESERVER, NULL, f->server->error);
+		fail(f, ST_ESERVER, "", f->server->error);
 }
 
 static void on_digest(struct exec *exec, enum status status, PGresult *result)
