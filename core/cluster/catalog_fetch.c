@@ -126,8 +126,7 @@ static void on_slice(struct ev_loop *loop, ev_timer *timer, int events)
 static PGresult *check(struct catalog_fetch *f, enum status status, PGresult *result, int columns)
 {
 	if (status != ST_OK) {
-		fail(f, status, "",
-		     status == ST_TIMEOUT ? "no answer in time" : f->server->error);
+		fail(f, status, "", status == ST_TIMEOUT ? "no answer in time" : f->server->error);
 		return NULL;
 	}
 	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQnfields(result) == columns)
