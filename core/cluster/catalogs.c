@@ -26,7 +26,7 @@ struct source {
 	char *user;
 	bool named; /* false: `database` stands for the URL's */
 	unsigned refs;
-	bool wanted, stale, failing, taught;
+	bool wanted, stale, failing, taught, asked;
 	struct list queued;  /* in catalogs->queue */
 	struct catalog *own; /* a snapshot; NULL: none yet */
 	char digest[CATALOG_DIGEST];
@@ -72,6 +72,7 @@ static void show(struct source *s, struct catalog *own)
 	struct catalog *before = s->own;
 	s->own = own;
 	s->public.catalog = own ? own : s->catalogs->base;
+	s->public.asks = s->asked || catalog_asks(own);
 	s->catalogs->stats.known += (own != NULL) - (before != NULL);
 	catalog_free(before);
 }
@@ -287,6 +288,13 @@ void catalogs_stale(struct catalog_source *source)
 	s->stale = s->public.behind = true;
 	if (at_rest(s) && !s->failures)
 		look_in(s, s->rests_until - clock_now());
+}
+
+void catalogs_asks(struct catalog_source *source)
+{
+	struct source *s = (struct source *)source;
+	if (s)
+		s->asked = s->public.asks = true;
 }
 
 void catalogs_taught(struct catalog_source *source)

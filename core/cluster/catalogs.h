@@ -25,6 +25,7 @@ struct catalog_source {
 	const struct catalog *catalog; /* may be another whenever the loop has turned; NULL:
 	                                  nothing is known */
 	bool behind; /* it lacks a change that was seen, or all: until a look has ended */
+	bool asks;   /* something in it asks for currval() or lastval(), or some text has */
 };
 
 struct catalogs_config {
@@ -57,6 +58,9 @@ void catalogs_want(struct catalog_source *source);
 
 /* A statement has changed it, perhaps. NULL is fine. */
 void catalogs_stale(struct catalog_source *source);
+
+/* A statement has asked for currval() or lastval(). NULL is fine. */
+void catalogs_asks(struct catalog_source *source);
 
 /* A replica has shown that something is a write after all: remembered until it changes. NULL is
  * fine.

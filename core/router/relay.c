@@ -12,6 +12,7 @@
 #include "router/own.h"
 #include "router/refusal.h"
 #include "router/rewrite.h"
+#include "router/sequences.h"
 #include "router/wash.h"
 #include "wire/frame.h"
 #include "wire/message.h"
@@ -123,14 +124,6 @@ static unsigned kept_effects(const struct client *c, const struct batch *b)
 	return writes_unseen(c, b) ? kept | EFFECT_MAY_PIN : kept;
 }
 
-/* It may ask for what a sequence gave last, and that may have been somebody else. */
-static bool must_forget_sequences(const struct exchange *x, const struct batch *b)
-{
-	if (x->wrote || x->failed_open)
-		return false;
-	return b->effects & EFFECT_SEQUENCE || (!x->open && writes_unseen(x->client, b));
-}
-
 /* What the session will have to be asked about. */
 static enum status note_effects(struct exchange *x, const struct batch *b)
 {
@@ -195,11 +188,12 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 		x->settling = x->pushed + 1;
 	begin_watch(x, b, bytes);
 	enum status status = note_effects(x, b);
-	if (status == ST_OK && must_forget_sequences(x, b))
+	if (status == ST_OK && sequences_are_due(x, b))
 		status = errand_forget_sequences(x);
 	if (status == ST_OK)
 		status = relay_send_batch(x, b, bytes);
 	demands_sent(x, b);
+	sequences_sent(x, b);
 	x->wrote |= b->writes;
 	x->passing = b->passing;
 	x->open = b->end == BATCH_NO_ANSWER;
@@ -301,9 +295,9 @@ static enum status may_go(struct client *c, const struct batch *b)
 		return ST_AGAIN;
 	if (x->outstanding && buffer_size(&c->worker->touched))
 		return ST_AGAIN; /* what fails of it is to be told from what does not */
-	if (x->open && (!b->extended || must_forget_sequences(x, b)))
+	if (x->open && (!b->extended || sequences_are_due(x, b)))
 		return may_join(x);
-	if (x->outstanding && must_forget_sequences(x, b))
+	if (x->outstanding && sequences_are_due(x, b))
 		return ST_AGAIN; /* of our own queries the answers come first */
 	if (bound(c, x))
 		return ST_OK;

@@ -87,6 +87,7 @@ struct exchange {
 	char farewell[6];  /* the SQLSTATE of a FATAL that was not forwarded as such; "" */
 	bool soiled;       /* the server may have settings that nobody knows of: to be washed */
 	bool wrote;        /* something that may write has gone to this server */
+	bool drew;         /* and it may have drawn from a sequence */
 	char status;       /* of the last ReadyForQuery */
 	bool timed_out;    /* query_timeout has passed: the batch is being cancelled */
 	bool cancelled;    /* to be cancelled, once our own queries ahead of it are answered */

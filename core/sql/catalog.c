@@ -40,6 +40,7 @@ bool catalog_add(struct catalog *c, enum catalog_kind kind, const char *schema, 
 		return number != CATALOG_NONE;
 	c->traits[number] = (uint8_t)traits;
 	c->functions += kind == CATALOG_FUNCTION;
+	c->asks |= (traits & TRAIT_SEQUENCE) != 0;
 	/* A sum: the order in which they came is of no consequence. */
 	c->content += catalog_names_hash(&c->names, number, traits);
 	return true;
@@ -83,6 +84,11 @@ void catalog_follows(struct catalog *c, const struct catalog *before, bool taugh
 {
 	if (before)
 		c->turn = before->turn + (taught || c->content != before->content);
+}
+
+bool catalog_asks(const struct catalog *c)
+{
+	return c && c->asks;
 }
 
 struct catalog_size catalog_size(const struct catalog *c)

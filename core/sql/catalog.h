@@ -61,6 +61,9 @@ uint64_t catalog_version(const struct catalog *catalog);
  * that any before it had: what was learned is forgotten. */
 void catalog_follows(struct catalog *catalog, const struct catalog *before, bool taught);
 
+/* Whether any object of it has TRAIT_SEQUENCE. NULL is fine. */
+bool catalog_asks(const struct catalog *catalog);
+
 struct catalog_size {
 	size_t functions; /* that it knows, by name */
 	size_t others;    /* relations, operators and types that are not harmless */

@@ -12,6 +12,7 @@ struct catalog {
 	uint64_t content; /* equal for those that say the same */
 	uint64_t turn;    /* how often it was changed before */
 	size_t functions;
+	bool asks; /* one of them has TRAIT_SEQUENCE */
 };
 
 /* An empty one; NULL: out of memory. */

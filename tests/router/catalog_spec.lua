@@ -327,6 +327,31 @@ describe("by its catalog", function()
     assert.equal(number, two:value "insert into numbered (a) values (5) returning b")
     assert.equal(number, two:value "select ask()")
     two:query "commit"
+    one:query "select nextval('numbers')"
+    two:query "begin"
+    two:query "update t set a = 1"
+    assert.equal("55000", two:query("insert into numbered (a) values (5)").error.C)
+    two:query "rollback"
+    assert.equal("55000", two:query("update t set a = 1; insert into numbered (a) values (5)").error.C)
+    moongate:stop()
+  end)
+
+  it("currval() is forgotten without a snapshot ahead of LOCK", function()
+    start "pool = { size = 2 },"
+    local one, two = open(), open()
+    until_read()
+    one:query "begin"
+    one:query "lock table log"
+    two:query "begin isolation level repeatable read"
+    two:send(wire.query "lock table log")
+    wait.until_true("the lock to be waited for", function()
+      return pg.primary:psql "select count(*) from pg_locks where not granted" == "1"
+    end)
+    one:query "insert into log values ('locked')"
+    one:query "commit"
+    two:result()
+    assert.equal("1", two:value "select count(*) from log where line = 'locked'")
+    two:query "commit"
     moongate:stop()
   end)
 
