@@ -24,7 +24,8 @@ bool sequences_are_due(const struct exchange *x, const struct batch *b)
 		return true;
 	if (!b->writes || x->open || !c->catalog || c->pins & RELAY_PIN_SESSION || only_locks(b))
 		return false;
-	return c->catalog->behind || (c->catalog->asks && in_block(x, b));
+	bool may_ask = c->catalog->asks || b->effects & EFFECT_DDL; /* what it makes, too */
+	return c->catalog->behind || (may_ask && in_block(x, b));
 }
 
 void sequences_sent(struct exchange *x, const struct batch *b)

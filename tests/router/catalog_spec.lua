@@ -377,6 +377,19 @@ describe("by its catalog", function()
     moongate:stop()
   end)
 
+  it("does not tell what a block makes before it is committed", function()
+    direct("catalog_two", "create sequence numbers")
+    start "pool = { size = 1 },"
+    local one, two = open "catalog_two", open "catalog_two"
+    until_read()
+    one:query "select nextval('numbers')"
+    two:query "begin"
+    two:query "create table numbered (a int default currval('numbers'))"
+    assert.equal("55000", two:query("insert into numbered default values").error.C)
+    two:query "rollback"
+    moongate:stop()
+  end)
+
   it("a temporary table made by a trigger or a function keeps its client's server", function()
     direct("catalog_one", [[
       drop table if exists touchy;
