@@ -29,8 +29,9 @@ MODULE_ROOMS := base wire sql cluster script
 MODULE_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(MODULE_ROOMS:%=core/%/*.c)))
 ROUTER_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/router/*.c))
 UNIT_ROUTER  := $(addprefix $(BUILD)/core/router/,cancel_key.o login.o own_sql.o settings.o settings_sql.o statement.o edits.o)
+CHAOS_TOOLS  := $(BUILD)/tests/fault_proxy $(BUILD)/tests/chaos_load
 UNIT_TESTS   := $(patsubst tests/core/%.c,$(BUILD)/tests/%,$(wildcard tests/core/test_*.c))
-C_FILES      := $(wildcard core/*/*.[ch] tests/core/*.[ch] tests/support/*.[ch])
+C_FILES      := $(wildcard core/*/*.[ch] tests/core/*.[ch] tests/support/*.[ch] tests/chaos/*.[ch])
 LUA_FILES    := $(shell find lua scripts examples tests -name '*.lua' 2>/dev/null)
 
 # `make V=1` shows the commands themselves.
@@ -42,7 +43,7 @@ ASAN := BUILD=$(BUILD)/asan OPTIMIZE="-O1 -g" \
         SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-clients deps-bench all run test test-model test-regress unit unit-build lint bench asan install clean
+.PHONY: help deps deps-test deps-clients deps-bench all run test test-chaos test-model test-regress unit unit-build lint bench asan install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -67,7 +68,7 @@ run: deps ## build, then show the router routing on a throwaway cluster
 	@$(BUILD)/moongate demo
 
 test: deps-test ## all tests: C units under sanitizers, Lua, and the router on real PostgreSQL
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all $(CHAOS_TOOLS)
 	@$(MAKE) --no-print-directory $(ASAN) unit-tests $(BUILD)/asan/moongate
 	@BUILD=$(BUILD) sh tests/run.sh
 
@@ -79,6 +80,10 @@ unit: unit-build ## C unit tests, under ASan and UBSan
 
 unit-build:
 	@$(MAKE) --no-print-directory $(ASAN) unit-tests
+
+test-chaos: deps-test ## outages, partitions and failovers at length, with a checker (docs/reliability.md)
+	@$(MAKE) --no-print-directory all $(CHAOS_TOOLS)
+	@MOONGATE_CHAOS=long BUILD=$(BUILD) sh tests/run.sh chaos
 
 test-model: deps-test ## random conversations at length: SEED=1 RUNS=10 STEPS=300 CLIENTS=8 FEATURES=all
 	@$(MAKE) --no-print-directory all
@@ -133,6 +138,14 @@ $(BUILD)/tests/%: tests/core/%.c $(MODULE_OBJ) $(UNIT_ROUTER)
 $(BUILD)/tests/bench_%: tests/bench/%.c $(MODULE_OBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(LDLIBS)
+
+$(BUILD)/tests/fault_proxy: tests/support/fault_proxy.c
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lm
+
+$(BUILD)/tests/chaos_load: $(wildcard tests/chaos/*.[ch])
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) -lpq -lm
 
 # The parser's tree is PostgreSQL's own: only these files see its headers.
 $(BUILD)/core/sql/parse%.o: CPPFLAGS += -isystem $(PG_SERVER) -isystem /usr/include/pg_query

@@ -6,6 +6,8 @@
 #                                lua: the module
 #                                router: the router on real PostgreSQL
 #                                sanitized: the same, with the router under ASan and UBSan
+#                                chaos: nodes and networks that fail under load, with a checker;
+#                                at length with MOONGATE_CHAOS=long
 #
 # Tests tagged #release measure memory or time, which sanitizers distort: `sanitized` leaves them out.
 # Exit status 1 where a test failed, or none ran.
@@ -73,6 +75,11 @@ router() {
 	specs router tests/router
 }
 
+chaos() {
+	export MOONGATE_BIN="$build/moongate"
+	specs chaos tests/chaos
+}
+
 # The router is a process of the tests': what its sanitizers have to say, they leave in files.
 sanitized() {
 	reports=$(pwd)/$work/reports
@@ -101,11 +108,12 @@ for part in "${@:-all}"; do
 		module
 		router
 		sanitized
+		chaos
 		;;
-	unit | router | sanitized) $part ;;
+	unit | router | sanitized | chaos) $part ;;
 	lua) module ;;
 	*)
-		echo "run.sh: there is no part \"$part\": unit, lua, router, sanitized" >&2
+		echo "run.sh: there is no part \"$part\": unit, lua, router, sanitized, chaos" >&2
 		exit 2
 		;;
 	esac

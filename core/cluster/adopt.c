@@ -103,6 +103,7 @@ static void move_endpoint(struct endpoint *e, struct endpoint *made, struct clus
 	from->endpoints[e->index] = NULL;
 	swap_text(&e->name, &made->name);
 	swap_text(&e->region, &made->region);
+	e->configured = made->configured;
 	if (e->timeline == 0) { /* no probe has told: the script's word is all there is */
 		e->role = made->role;
 		e->fresh_as_of = made->fresh_as_of;
@@ -135,8 +136,22 @@ static void move_knowledge(struct cluster *to, struct cluster *from, const struc
 		writes_note_all(to->writes, clock_now());
 		cluster_want(to, clock_now());
 	}
+	to->introduced = to->introduced || from->introduced;
 	swap_text(&to->probe_user, &from->probe_user);
 	swap_text(&to->probe_database, &from->probe_database);
+}
+
+/* Which primary there is stays known, unless it is one of those that only the old cluster has. */
+static void move_topology(struct cluster *to, struct cluster *from, struct endpoint *primary)
+{
+	bool moved = primary && primary->cluster == to;
+	to->topology = moved ? from->topology : TOPOLOGY_NONE;
+	to->primary = moved ? primary : NULL;
+	to->system = moved ? from->system : 0;
+	to->reviewed = moved;
+	from->over = true;
+	from->primary = NULL;
+	from->topology = TOPOLOGY_NONE;
 }
 
 static void close_gaps(struct cluster *from)
@@ -168,7 +183,7 @@ struct adoption cluster_adopt(struct cluster *to, struct cluster *from)
 {
 	struct pairs pairs;
 	struct adoption sum = {0};
-	const struct endpoint *primary = cluster_primary(from);
+	struct endpoint *primary = cluster_primary(from);
 	pair_up(to, from, &pairs);
 	for (size_t i = 0; i < to->endpoint_count; i++)
 		if (pairs.old[i]) {
@@ -176,7 +191,9 @@ struct adoption cluster_adopt(struct cluster *to, struct cluster *from)
 			sum.kept++;
 		}
 	close_gaps(from);
+	move_topology(to, from, primary);
 	move_knowledge(to, from, primary);
+	cluster_review(to);
 	for (size_t i = 0; i < to->endpoint_count; i++)
 		if (pairs.old[i])
 			apply_config(to->endpoints[i]);

@@ -65,8 +65,9 @@ bool chase_may_return(const struct cluster *c, double last_write)
 	double needed = fmax(last_write, last_told(&c->freshness));
 	for (size_t i = 0; i < c->endpoint_count; i++) {
 		const struct endpoint *e = c->endpoints[i];
-		if (e->role == ROLE_REPLICA && health_usable(&e->health) &&
-		    isfinite(e->fresh_as_of) && e->fresh_as_of >= needed)
+		if (e->role == ROLE_REPLICA && e->standing == STANDING_FINE && !e->drained &&
+		    health_usable(&e->health) && isfinite(e->fresh_as_of) &&
+		    e->fresh_as_of >= needed)
 			return true;
 	}
 	return false;

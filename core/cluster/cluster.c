@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/cluster.h"
 
+#include "base/random.h"
+#include "cluster/addresses.h"
 #include "cluster/conninfo.h"
 #include "cluster/dispatch.h"
 #include "cluster/pool.h"
@@ -82,6 +84,18 @@ static bool check_sessions(const struct cluster_config *c, const struct complain
 	       check_overrides(&c->databases, to);
 }
 
+static bool check_breaker(const struct breaker_config *b, const struct complaint *to)
+{
+	if (b->failures == 0)
+		return true; /* it is off */
+	if (!in_range(b->window, 0.001) || !in_range(b->pause, 0.001) || b->trials == 0)
+		return complain(to, "breaker.window and breaker.pause must be more than 0 seconds, "
+		                    "breaker.trials at least 1");
+	if (!in_range(b->ratio, 0) || b->ratio > 1)
+		return complain(to, "breaker.ratio must be a number from 0 to 1");
+	return true;
+}
+
 static bool check(const struct cluster_config *c, const struct complaint *to)
 {
 	const struct backoff_config *b = &c->health.backoff;
@@ -102,6 +116,10 @@ static bool check(const struct cluster_config *c, const struct complaint *to)
 		                "health.interval and health.timeout must be more than 0 seconds");
 	if (c->health.fall == 0 || c->health.rise == 0)
 		return complain(to, "health.fall and health.rise must be at least 1");
+	if (!in_range(c->health.slow_start, 0))
+		return complain(to, "health.slow_start must be seconds of at least 0");
+	if (!check_breaker(&c->breaker, to))
+		return false;
 	if (!in_range(b->initial, 0) || !in_range(b->max, 0) || !in_range(b->factor, 1) ||
 	    !in_range(b->jitter, 0) || b->jitter > 1)
 		return complain(to,
@@ -144,9 +162,13 @@ static bool build_endpoint(struct cluster *cluster, size_t index,
 	e->cluster = cluster;
 	e->index = (unsigned)index;
 	e->weight = config->weight;
+	/* Any number, so that another endpoint in its place is not taken for it: see adopt.h. */
+	e->incarnation = (unsigned)random_next(&cluster->context->random);
 	e->quota.limit = cluster->pool.max_per_endpoint;
 	e->role = config->role;
+	e->configured = config->role == ROLE_PRIMARY;
 	e->fresh_as_of = config->role == ROLE_PRIMARY ? INFINITY : -INFINITY;
+	endpoint_init(e);
 	e->conninfo = conninfo_parse(config->url, wrong, sizeof wrong);
 	if (!e->conninfo && config->lenient)
 		e->conninfo = conninfo_broken(wrong);
@@ -161,7 +183,8 @@ static bool build_endpoint(struct cluster *cluster, size_t index,
 		return complain(to, "out of memory");
 	e->name = config->name ? strdup(config->name) : default_name(e);
 	e->probe = probe_new(e);
-	if (!e->name || !e->probe)
+	e->addresses = addresses_new(e);
+	if (!e->name || !e->probe || !e->addresses)
 		return complain(to, "out of memory");
 	if (cluster_endpoint(cluster, e->name) != e)
 		return complain(to, "two endpoints are called %s; give one of them another name",
@@ -211,6 +234,7 @@ struct cluster *cluster_new(struct context *context, const struct cluster_config
 		cluster->hold_limit.queries = config->hold_limit.queries;
 	if (config->hold_limit.bytes)
 		cluster->hold_limit.bytes = config->hold_limit.bytes;
+	cluster->breaker = config->breaker;
 	cluster->name = "";
 	cluster->wanted = -INFINITY;
 	list_init(&cluster->parked);
@@ -229,6 +253,7 @@ struct cluster *cluster_new(struct context *context, const struct cluster_config
 			goto fail;
 	if (!build_defaults(cluster, &to))
 		goto fail;
+	cluster_review(cluster);
 	return cluster;
 no_memory:
 	complain(&to, "out of memory");
@@ -250,10 +275,12 @@ void cluster_start(struct cluster *cluster)
 		         LOG_T("endpoint", cluster->endpoints[0]->name));
 	for (size_t i = 0; i < cluster->endpoint_count; i++)
 		probe_start(cluster->endpoints[i]->probe);
+	cluster_review(cluster);
 }
 
 void endpoint_free(struct endpoint *e)
 {
+	ev_timer_stop(e->cluster->context->loop, &e->trimming);
 	probe_free(e->probe);
 	while (e->pools) {
 		struct pool *first = e->pools;
@@ -261,6 +288,7 @@ void endpoint_free(struct endpoint *e)
 		if (e->pools == first)
 			break; /* servers are lent: a borrower's mistake, see cluster_free() */
 	}
+	addresses_free(e->addresses);
 	conninfo_free(e->conninfo);
 	free(e->name);
 	free(e->host);
@@ -320,31 +348,4 @@ struct endpoint *cluster_endpoint(const struct cluster *cluster, const char *nam
 			return e;
 	}
 	return NULL;
-}
-
-/* Up is better than starting, a later timeline better than an earlier one. */
-static bool better_primary(const struct endpoint *a, const struct endpoint *b)
-{
-	if (health_usable(&a->health) != health_usable(&b->health))
-		return health_usable(&a->health);
-	if ((a->health.state == HEALTH_UP) != (b->health.state == HEALTH_UP))
-		return a->health.state == HEALTH_UP;
-	return a->timeline > b->timeline;
-}
-
-struct endpoint *cluster_primary(const struct cluster *cluster)
-{
-	struct endpoint *best = NULL;
-	for (size_t i = 0; i < cluster->endpoint_count; i++) {
-		struct endpoint *e = cluster->endpoints[i];
-		if (e->role == ROLE_PRIMARY && (!best || better_primary(e, best)))
-			best = e;
-	}
-	return best;
-}
-
-const char *role_name(enum role role)
-{
-	static const char *const names[] = {"unknown", "primary", "replica"};
-	return names[role];
 }

@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/status.h"
+#include "cluster/breaker.h"
 #include "cluster/catalogs.h"
 #include "cluster/context.h"
 #include "cluster/counters.h"
@@ -15,10 +16,12 @@
 #include "cluster/quota.h"
 #include "cluster/route.h"
 #include "cluster/session_config.h"
+#include "cluster/topology.h"
 #include "sql/facts.h"
 
 #include <stddef.h>
 
+struct addresses;
 struct conninfo;
 struct pool;
 struct probe;
@@ -27,9 +30,13 @@ struct writes;
 
 #define CLUSTER_ENDPOINTS 64 /* at most: sets of endpoints are bits of a word */
 
-enum role { ROLE_UNKNOWN, ROLE_PRIMARY, ROLE_REPLICA };
-
-const char *role_name(enum role role); /* "unknown", "primary", "replica" */
+/* What an endpoint may be used for, by its place in the topology. */
+enum standing {
+	STANDING_FINE,
+	STANDING_DOUBTFUL, /* on a timeline that was left, or one of several primaries: its data may
+	                      be none of the cluster's; nothing but consistency `eventual` */
+	STANDING_FOREIGN,  /* of another PostgreSQL system: nothing */
+};
 
 struct endpoint_config {
 	const char *url;    /* postgres://user:password@host:port/database?option=..., or key=value
@@ -59,6 +66,7 @@ struct cluster_config {
 	struct health_config health;
 	struct hold_limit hold_limit;
 	struct catalogs_config catalogs;
+	struct breaker_config breaker;
 };
 
 /* One PostgreSQL instance. Its fields are for reading; they change only in the cluster room. */
@@ -69,23 +77,35 @@ struct endpoint {
 	double weight;
 	struct conninfo *conninfo; /* where and how to connect; holds the secrets */
 	enum role role;            /* as last probed, as configured before */
-	uint32_t timeline;         /* as last probed; 0: not known */
+	bool configured;           /* as the primary */
+	bool awaited;              /* probes have begun, and none has come back yet */
+	bool refuses;              /* the last probe was not let in */
+	bool read_only;            /* it takes no writes, whatever its role */
+	bool drained;              /* no new work; see endpoint_drain() */
+	enum standing standing;
+	uint32_t timeline;    /* as last probed; 0: not known */
+	uint64_t system;      /* its system identifier; 0: not known */
+	double started;       /* when its postmaster did, by its own clock; 0: not known */
+	unsigned incarnation; /* grows whenever its data may have gone back, or be others': what was
+	                         known of its freshness does not hold any more */
 	struct health health;
-	double latency;     /* s, moving average of the probes' round trips; 0: not known yet */
+	struct breaker breaker; /* of its traffic */
+	double latency;         /* s, moving average of the probes' round trips; 0: not known yet */
 	double lag;         /* s behind the primary by the replica's own account; 0 on a primary */
 	uint64_t position;  /* WAL: inserted (primary) or replayed (replica) */
 	uint64_t lag_bytes; /* behind the primary's last known position */
 	double fresh_as_of; /* see freshness.h; -INFINITY: not known. INFINITY on a primary */
 	double chase;       /* s until it is probed again while reads wait for it to catch up */
-	unsigned incarnation; /* grows whenever its data may have gone back, or be others': what was
-	                         known of its freshness does not hold any more */
-	unsigned in_flight;   /* servers lent */
-	unsigned waiting;     /* borrowers in its pools' queues */
-	struct pool *pools;   /* uthash, by user and database */
+	unsigned in_flight; /* servers lent */
+	unsigned waiting;   /* borrowers in its pools' queues */
+	struct pool *pools; /* uthash, by user and database */
 	struct pool *pool_used; /* of these, the one that was asked for last; NULL: none */
 	struct quota quota;     /* on the servers of all of them */
 	struct probe *probe;
-	double reported;      /* when a probe or traffic last told of it */
+	struct addresses *addresses; /* of its host */
+	ev_timer trimming;           /* due: idle servers are to be looked through */
+	double reported;             /* when a probe or traffic last told of it */
+	double went_down;     /* the last time, clock_now(): older servers are not to be trusted */
 	char last_error[256]; /* why it went down, without secrets; empty while it is up */
 };
 
@@ -94,8 +114,17 @@ struct cluster {
 	struct pool_config pool;
 	struct session_configs *sessions;
 	struct health_config health;
+	struct breaker_config breaker;
 	struct endpoint **endpoints; /* each a block of its own, for others keep pointers to them */
 	size_t endpoint_count;
+	enum topology_state topology;
+	struct endpoint *primary; /* see cluster_primary() */
+	uint64_t system;          /* that all its endpoints share; 0: not known yet */
+	bool over;         /* it takes no new work, see adopt.h: nobody looks for its primary */
+	bool reviewed;     /* cluster_review() has run, so that changes are news */
+	bool suspect;      /* the primary is not well */
+	double suspected;  /* since when */
+	double complained; /* when a split was last logged */
 	struct freshness freshness;
 	struct catalogs *catalogs; /* of its databases */
 	struct writes *writes;     /* when what was written; NULL: no route has such a scope */
@@ -105,6 +134,7 @@ struct cluster {
 	struct route *routes; /* all that were made, for freeing */
 	struct route *default_read;  /* replicas by weight, read-your-writes, else the primary */
 	struct route *default_write; /* the primary */
+	bool introduced;      /* a client has said who it is, so that probes know what to say */
 	char *probe_user;     /* what the last client connected as: for probes of endpoints */
 	char *probe_database; /* whose URL names none; NULL: not known yet */
 	struct list parked;   /* dispatches that wait, in arrival order: see dispatch.h */
@@ -151,20 +181,41 @@ unsigned cluster_server_demand(const struct cluster *cluster);
 /* By name or by "host:port"; NULL: none. */
 struct endpoint *cluster_endpoint(const struct cluster *cluster, const char *name);
 
-/* The endpoint that is the primary as far as is known: up, else starting, else configured. NULL:
- * none. */
-struct endpoint *cluster_primary(const struct cluster *cluster);
+/* The endpoint that is the primary as far as is known, which may be down, or not have answered yet.
+ * NULL: none, or several. Whether it takes writes is a matter of cluster->topology. */
+static inline struct endpoint *cluster_primary(const struct cluster *cluster)
+{
+	return cluster->primary;
+}
+
+/* For those who change endpoints, or their number: finds the primary anew, and each endpoint's
+ * standing. Calls nobody but the log. */
+void cluster_review(struct cluster *cluster);
+
+/* The primary is not well, or there is none, and that is not long ago, or somebody waits for one:
+ * the other endpoints are probed every PROBE_SEARCH seconds, so that a promotion is soon seen. */
+bool cluster_searches(const struct cluster *cluster, double now);
+
+/* Why there is no primary that takes writes: part of a sentence; NULL: there is one. */
+const char *cluster_lack(const struct cluster *cluster);
+
+/* Why a query that needs the primary should not even wait for one: a sentence; NULL: it may. */
+const char *cluster_refusal(const struct cluster *cluster);
 
 /* What one answered probe brought back. */
 struct answer {
 	enum role role;
+	bool read_only;
 	uint32_t timeline, segment_size;
+	uint64_t system;
+	double started;
 	uint64_t position; /* inserted or replayed, see struct endpoint */
 	double replay_age; /* s since the last replayed commit was made; 0 on a primary */
 	double sent;       /* when the question left */
 	double latency;    /* s until the answer was read */
 	double paused;     /* s of it in which nobody could have read it */
 };
+void endpoint_init(struct endpoint *endpoint); /* for cluster_new(): what is not zero */
 void endpoint_answered(struct endpoint *endpoint, const struct answer *answer);
 
 /* A write was seen done: it is noted for the scopes that routes have, and probes hurry, so that
@@ -183,8 +234,13 @@ bool cluster_position(const struct cluster *cluster, double moment, struct posit
 /* A read waits for replicas that are fresh as of `moment`: probes hurry until there are some. */
 void cluster_want(struct cluster *cluster, double moment);
 
-/* It answered, but let no probe in: alive, its role and position are not known anew. */
-void endpoint_refused(struct endpoint *endpoint, const char *reason);
+/* It answered, but let no probe in: alive, its role and position are not known anew. `as_nobody`:
+ * the probe had nobody's name to give, which will change: its role is awaited still. */
+void endpoint_refused(struct endpoint *endpoint, const char *reason, bool as_nobody);
+
+/* A client who calls itself so begins to wait for an endpoint; either may be NULL. The primary is
+ * searched for; probes that were refused for want of a name try this one. */
+void cluster_awaited(struct cluster *cluster, const char *user, const char *database);
 
 /* It let this user into this database: probes of a URL that names none go the same way. */
 void endpoint_admitted(struct endpoint *endpoint, const char *user, const char *database);
@@ -192,9 +248,31 @@ void endpoint_admitted(struct endpoint *endpoint, const char *user, const char *
 /* A sign from a probe or from traffic. `reason` holds no secrets; it is logged. */
 void endpoint_report(struct endpoint *endpoint, bool ok, const char *reason);
 
-/* Traffic has reason to doubt the endpoint (a lost server): it is probed at once, unless it just
- * was. */
+/* Probed at once, unless it just was, or is not usable. */
+void endpoint_check(struct endpoint *endpoint);
+
+/* A server of it has ended that nobody used: a failure, if not the one that takes it down. It is
+ * checked, and until then its freshness is not known: it may have crashed, and be back. */
 void endpoint_suspect(struct endpoint *endpoint);
+
+/* The same of a server at work: a failure of traffic, too. */
+void endpoint_lost(struct endpoint *endpoint);
+
+/* A server could not be opened. `sqlstate` is PostgreSQL's refusal, or "". */
+void endpoint_unreachable(struct endpoint *endpoint, const char *sqlstate, const char *reason);
+
+/* It kept its borrower waiting for a connection in vain. */
+void endpoint_failed(struct endpoint *endpoint);
+
+/* A borrower gave its server back in good order. */
+void endpoint_served(struct endpoint *endpoint);
+
+/* Its host name stands for other addresses now. */
+void endpoint_moved(struct endpoint *endpoint);
+
+/* Drained, it gets no new work; what is under way ends; its idle servers are closed, soon. Probes
+ * go on. A drained primary is waited for as if it were down. */
+void endpoint_drain(struct endpoint *endpoint, bool drained);
 
 /* Seconds since the endpoint was last known to hold all commits; 0 on a primary, INFINITY: unknown.
  */

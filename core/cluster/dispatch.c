@@ -159,11 +159,14 @@ static void park(struct dispatch *d, enum parked reason, double now)
 		refuse(d);
 		return;
 	}
+	bool first = list_empty(&d->cluster->parked);
 	count(d, reason);
 	join_parked(d);
 	arm(d, now);
 	if (reason == PARKED_FRESHNESS)
 		cluster_want(d->cluster, wanted(d, now));
+	if (first)
+		cluster_awaited(d->cluster, d->user, d->database);
 }
 
 /* It chooses again; the time of a pause is nobody's patience. */
@@ -176,10 +179,24 @@ static void unpark(struct dispatch *d, double now)
 	ev_timer_stop(loop_of(d), &d->timer);
 }
 
+static struct demand demand_of(const struct dispatch *d, double now)
+{
+	return (struct demand){.now = now,
+	                       .last_write = d->last_write,
+	                       .need = &d->need,
+	                       .excluded = d->excluded,
+	                       .patient = now < d->fresh_until};
+}
+
 static void give_up(struct dispatch *d)
 {
+	char reason[256];
+	const struct demand demand = demand_of(d, clock_now());
+	const char *why = route_needs_primary(d->route, &demand) ? cluster_lack(d->cluster) : NULL;
+	snprintf(reason, sizeof reason, "no endpoint of this route became available in time%s%s",
+	         why ? ": " : "", why ? why : "");
 	d->cluster->counters.values[COUNTER_HELD_TIMEOUTS]++;
-	finish(d, NULL, ST_TIMEOUT, "57P03", "no endpoint of this route became available in time");
+	finish(d, NULL, ST_TIMEOUT, "57P03", reason);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
@@ -205,15 +222,6 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 		d->on_wait(d);
 }
 
-static struct demand demand_of(const struct dispatch *d, double now)
-{
-	return (struct demand){.now = now,
-	                       .last_write = d->last_write,
-	                       .need = &d->need,
-	                       .excluded = d->excluded,
-	                       .patient = now < d->fresh_until};
-}
-
 /* The endpoint to use now; NULL: none, for `*reason`. */
 static struct endpoint *pick(const struct dispatch *d, double now, enum parked *reason)
 {
@@ -234,13 +242,25 @@ static double pool_patience(const struct dispatch *d, double now)
 	return d->held ? fmax(timeout, d->deadline - now) : timeout;
 }
 
+/* There is nothing that would do. */
+static void wait_or_refuse(struct dispatch *d, enum parked reason, double now)
+{
+	const struct demand demand = demand_of(d, now);
+	bool wants_primary = reason == PARKED_ENDPOINT && route_needs_primary(d->route, &demand);
+	const char *refusal = wants_primary ? cluster_refusal(d->cluster) : NULL;
+	if (refusal)
+		finish(d, NULL, ST_ESERVER, "57P03", refusal);
+	else
+		park(d, reason, now);
+}
+
 static void try_next(struct dispatch *d)
 {
 	enum parked reason;
 	double now = clock_now();
 	struct endpoint *endpoint = pick(d, now, &reason);
 	if (!endpoint) {
-		park(d, reason, now);
+		wait_or_refuse(d, reason, now);
 		return;
 	}
 	d->endpoint = endpoint;

@@ -7,6 +7,7 @@
 #include "cluster/cluster.h"
 #include "cluster/dispatch.h"
 #include "cluster/probe.h"
+#include "cluster/refusal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -57,6 +58,14 @@ static void forget(struct endpoint *e)
 	e->position = 0;
 }
 
+static void came_up(struct endpoint *e)
+{
+	e->last_error[0] = '\0';
+	breaker_reset(&e->breaker);
+	log_info(log_of(e), "endpoint up", LOG_T("endpoint", e->name),
+	         LOG_T("role", role_name(e->role)), LOG_S("latency", e->latency));
+}
+
 void endpoint_report(struct endpoint *e, bool ok, const char *reason)
 {
 	struct context *context = e->cluster->context;
@@ -66,6 +75,8 @@ void endpoint_report(struct endpoint *e, bool ok, const char *reason)
 	e->reported = now;
 	enum health_change change = health_report(&e->health, &e->cluster->health, ok, now,
 	                                          random_unit(&context->random));
+	if (change == HEALTH_WENT_DOWN)
+		e->went_down = now;
 	if (!ok) {
 		forget(e);
 		snprintf(e->last_error, sizeof e->last_error, "%s", reason);
@@ -75,10 +86,9 @@ void endpoint_report(struct endpoint *e, bool ok, const char *reason)
 		    attempts != e->health.attempts)
 			tell_failure(e, change, now);
 	} else if (change == HEALTH_WENT_UP) {
-		e->last_error[0] = '\0';
-		log_info(log_of(e), "endpoint up", LOG_T("endpoint", e->name),
-		         LOG_T("role", role_name(e->role)), LOG_S("latency", e->latency));
+		came_up(e);
 	}
+	cluster_review(e->cluster);
 	probe_reschedule(e->probe);
 	if (ok && !list_empty(&e->cluster->parked))
 		dispatch_wake(e->cluster);
@@ -93,6 +103,26 @@ static void take_role(struct endpoint *e, enum role role)
 	e->role = role;
 	e->incarnation++;
 	e->fresh_as_of = -INFINITY;
+}
+
+/* A server that has restarted may have gone back: a standby replays from its last restart point,
+ * and is asked for its position only when it has let clients in already. */
+static void take_identity(struct endpoint *e, const struct answer *a)
+{
+	bool restarted = e->started != 0 && a->started != e->started;
+	bool other = e->system && a->system && a->system != e->system;
+	if (restarted || other)
+		log_warn(log_of(e),
+		         other ? "it is another PostgreSQL system now" : "it has restarted",
+		         LOG_T("endpoint", e->name), LOG_T("role", role_name(a->role)));
+	if (restarted || other || a->timeline != e->timeline ||
+	    (a->role == e->role && a->position < e->position))
+		forget(e);
+	/* Whoever has been the primary says which system the cluster is. */
+	if (other && e == e->cluster->primary)
+		e->cluster->system = a->system;
+	e->system = a->system ? a->system : e->system;
+	e->started = a->started;
 }
 
 static void follow_primary(struct endpoint *e, const struct answer *a)
@@ -121,12 +151,16 @@ static void follow_replica(struct endpoint *e, const struct answer *a)
 
 void endpoint_answered(struct endpoint *e, const struct answer *a)
 {
+	take_identity(e, a);
 	take_role(e, a->role);
+	e->awaited = e->refuses = false;
+	e->read_only = a->read_only;
 	e->timeline = a->timeline;
 	e->position = a->position;
 	e->latency = a->paused > 0 ? balance_latency_within(e->latency, a->latency - a->paused,
 	                                                    a->latency)
 	                           : balance_latency(e->latency, a->latency);
+	cluster_review(e->cluster);
 	if (a->role == ROLE_PRIMARY)
 		follow_primary(e, a);
 	else
@@ -134,10 +168,14 @@ void endpoint_answered(struct endpoint *e, const struct answer *a)
 	endpoint_report(e, true, NULL);
 }
 
-void endpoint_refused(struct endpoint *e, const char *reason)
+void endpoint_refused(struct endpoint *e, const char *reason, bool as_nobody)
 {
 	bool news = strcmp(e->last_error, reason) != 0;
+	e->awaited = e->awaited && as_nobody;
+	e->refuses = true;
 	endpoint_report(e, true, NULL);
+	if (as_nobody && e->cluster->introduced)
+		endpoint_check(e);
 	if (!news)
 		return;
 	snprintf(e->last_error, sizeof e->last_error, "%s", reason);
@@ -146,33 +184,131 @@ void endpoint_refused(struct endpoint *e, const char *reason)
 	         LOG_T("role", role_name(e->role)));
 }
 
-static void replace(char **kept, const char *text)
+static bool replace(char **kept, const char *text)
 {
-	if (*kept && strcmp(*kept, text) == 0)
-		return;
+	if (!text || (*kept && strcmp(*kept, text) == 0))
+		return false;
 	char *copy = strdup(text);
 	if (!copy)
-		return;
+		return false;
 	free(*kept);
 	*kept = copy;
+	return true;
+}
+
+static void introduce(struct cluster *c, const char *user, const char *database)
+{
+	bool news = !c->introduced;
+	news = replace(&c->probe_user, user) || news;
+	news = replace(&c->probe_database, database) || news;
+	c->introduced = true;
+	for (size_t i = 0; news && i < c->endpoint_count; i++)
+		if (c->endpoints[i]->refuses)
+			endpoint_check(c->endpoints[i]);
 }
 
 void endpoint_admitted(struct endpoint *e, const char *user, const char *database)
 {
-	if (user)
-		replace(&e->cluster->probe_user, user);
-	if (database)
-		replace(&e->cluster->probe_database, database);
+	introduce(e->cluster, user, database);
 }
 
-void endpoint_suspect(struct endpoint *e)
+void cluster_awaited(struct cluster *c, const char *user, const char *database)
+{
+	if (!c->introduced)
+		introduce(c, user, database);
+	for (size_t i = 0; c->suspect && i < c->endpoint_count; i++)
+		probe_reschedule(c->endpoints[i]->probe);
+}
+
+void endpoint_check(struct endpoint *e)
 {
 	probe_hurry(e->probe);
 }
 
+void endpoint_suspect(struct endpoint *e)
+{
+	forget(e);
+	health_suspect(&e->health, &e->cluster->health);
+	cluster_review(e->cluster);
+	endpoint_check(e);
+}
+
+void endpoint_failed(struct endpoint *e)
+{
+	if (!breaker_failure(&e->breaker, &e->cluster->breaker, clock_now()))
+		return;
+	log_warn(log_of(e), "traffic fails too often: the endpoint is left out for a while",
+	         LOG_T("endpoint", e->name), LOG_S("pause", e->cluster->breaker.pause));
+}
+
+void endpoint_lost(struct endpoint *e)
+{
+	endpoint_failed(e);
+	endpoint_suspect(e);
+}
+
+void endpoint_unreachable(struct endpoint *e, const char *sqlstate, const char *reason)
+{
+	if (!refusal_is_final(sqlstate))
+		endpoint_failed(e);
+	if (refusal_proves_life(sqlstate))
+		return;
+	endpoint_report(e, false, reason);
+	endpoint_check(e);
+}
+
+void endpoint_served(struct endpoint *e)
+{
+	if (breaker_success(&e->breaker, &e->cluster->breaker))
+		log_info(log_of(e), "traffic succeeds again", LOG_T("endpoint", e->name));
+}
+
+static void on_trimming(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	struct endpoint *e = LIST_ENTRY(timer, struct endpoint, trimming);
+	pools_trim(e);
+	if (!e->drained && !list_empty(&e->cluster->parked))
+		dispatch_wake(e->cluster);
+}
+
+void endpoint_init(struct endpoint *e)
+{
+	ev_init(&e->trimming, on_trimming);
+}
+
+static void trim_soon(struct endpoint *e)
+{
+	struct ev_loop *loop = e->cluster->context->loop;
+	ev_timer_stop(loop, &e->trimming);
+	ev_timer_set(&e->trimming, 0, 0);
+	ev_timer_start(loop, &e->trimming);
+}
+
+void endpoint_moved(struct endpoint *e)
+{
+	forget(e);
+	health_retry(&e->health, clock_now());
+	probe_moved(e->probe);
+	trim_soon(e);
+}
+
+void endpoint_drain(struct endpoint *e, bool drained)
+{
+	if (e->drained == drained)
+		return;
+	e->drained = drained;
+	log_info(log_of(e),
+	         drained ? "endpoint drained: it gets no new work" : "endpoint undrained",
+	         LOG_T("endpoint", e->name), LOG_N("in_flight", e->in_flight));
+	cluster_review(e->cluster);
+	trim_soon(e);
+}
+
 double endpoint_staleness(const struct endpoint *e, double now)
 {
-	if (e->role == ROLE_PRIMARY)
+	if (e->role == ROLE_PRIMARY && e->standing == STANDING_FINE)
 		return 0;
 	return isfinite(e->fresh_as_of) ? fmax(0, now - e->fresh_as_of) : INFINITY;
 }

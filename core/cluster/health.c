@@ -30,6 +30,8 @@ static enum health_change report_success(struct health *h, const struct health_c
 		return HEALTH_SAME;
 	if (h->state != HEALTH_STARTING && h->successes < config->rise)
 		return HEALTH_SAME;
+	if (h->state != HEALTH_STARTING)
+		h->whole_at = now + config->slow_start;
 	enter(h, HEALTH_UP, now);
 	h->attempts = 0;
 	return HEALTH_WENT_UP;
@@ -92,6 +94,25 @@ enum health_change health_report(struct health *h, const struct health_config *c
 bool health_usable(const struct health *h)
 {
 	return h->state == HEALTH_STARTING || h->state == HEALTH_UP;
+}
+
+double health_share(const struct health *h, const struct health_config *config, double now)
+{
+	if (now >= h->whole_at)
+		return 1;
+	return fmax(HEALTH_LEAST_SHARE, 1 - (h->whole_at - now) / config->slow_start);
+}
+
+void health_suspect(struct health *h, const struct health_config *config)
+{
+	if (health_usable(h) && h->failures == 0 && config->fall > 1)
+		h->failures = 1;
+}
+
+void health_retry(struct health *h, double now)
+{
+	if (!health_usable(h))
+		h->next = now;
 }
 
 bool health_demand(struct health *h, const struct health_config *config, double now)

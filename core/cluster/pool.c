@@ -80,8 +80,7 @@ void pool_forget(struct pool *pool)
 	free(pool);
 }
 
-/* Servers of the pool were closed: who may open some now? */
-static void after_close(struct pool *pool)
+void pool_after_close(struct pool *pool)
 {
 	struct cluster *cluster = pool_cluster(pool);
 	if (cluster->paused) {
@@ -100,7 +99,7 @@ static void on_idle_event(struct server *s, int events)
 	struct pool *pool = s->pool;
 	struct endpoint *endpoint = s->endpoint;
 	pool_close(s);
-	after_close(pool);
+	pool_after_close(pool);
 	endpoint_suspect(endpoint);
 }
 
@@ -120,6 +119,12 @@ static void fail_waiter(struct pool_waiter *w, enum status status, const char *s
 {
 	leave_queue(w);
 	w->fn(w, NULL, status, sqlstate, reason);
+}
+
+void pool_fail_first(struct pool *pool, enum status status, const char *sqlstate,
+                     const char *reason)
+{
+	fail_waiter(pool_first_waiter(pool), status, sqlstate, reason);
 }
 
 static void lend(struct pool *pool, struct server *s, struct pool_waiter *w)
@@ -150,11 +155,11 @@ void pool_offer(struct pool *pool, struct server *s)
 {
 	if (pool_cluster(pool)->paused) {
 		pool_close(s);
-		after_close(pool);
+		pool_after_close(pool);
 	} else if (!list_empty(&pool_cluster(pool)->blocked) && pool_yields(pool)) {
 		pool_close(s);
 		pool_settle(pool_cluster(pool)); /* the others first: they have waited longer */
-		after_close(pool);
+		pool_after_close(pool);
 	} else if (!list_empty(&pool->waiters)) {
 		lend(pool, s, pool_first_waiter(pool));
 	} else {
@@ -162,14 +167,25 @@ void pool_offer(struct pool *pool, struct server *s)
 	}
 }
 
-/* Waiters may yet be served by servers that are lent; without any they are told, and may try
- * elsewhere. Takes the queue as it is now: a waiter that is told may come back at once. */
-static void fail_waiters(struct pool *pool, enum status status, const char *sqlstate,
-                         const char *reason)
+void pool_fail_waiters(struct pool *pool, enum status status, const char *sqlstate,
+                       const char *reason)
 {
 	unsigned count = pool->waiting_count;
 	while (count-- > 0 && !list_empty(&pool->waiters))
-		fail_waiter(pool_first_waiter(pool), status, sqlstate, reason);
+		pool_fail_first(pool, status, sqlstate, reason);
+}
+
+/* Who can still be served by servers that are lent, or on their way, goes on waiting; but as nobody
+ * tries again here, one goes elsewhere for each attempt that met no life. */
+static void tell_waiters(struct pool *pool, bool dead, enum status status, const char *sqlstate,
+                         const char *reason)
+{
+	bool hopeless = pool->lent_count + pool->opening_count == 0 ||
+	                !health_usable(&pool->endpoint->health);
+	if (hopeless)
+		pool_fail_waiters(pool, status, sqlstate, reason);
+	else if (dead && !list_empty(&pool->waiters))
+		pool_fail_first(pool, status, sqlstate, reason);
 }
 
 /* Nothing but waiters, or servers that are to be kept, would open another one now. */
@@ -177,11 +193,11 @@ static void on_open_failed(struct pool *pool, enum status status, const char *sq
                            const char *reason)
 {
 	struct cluster *cluster = pool_cluster(pool);
+	bool dead = status != ST_ENOMEM && !refusal_proves_life(sqlstate);
 	pool_refill_later(pool);
-	if (status != ST_ENOMEM && !refusal_proves_life(sqlstate))
-		endpoint_report(pool->endpoint, false, reason);
-	if (pool->lent_count + pool->opening_count == 0)
-		fail_waiters(pool, status == ST_ENOMEM ? status : ST_ESERVER, sqlstate, reason);
+	if (status != ST_ENOMEM)
+		endpoint_unreachable(pool->endpoint, sqlstate, reason);
+	tell_waiters(pool, dead, status == ST_ENOMEM ? status : ST_ESERVER, sqlstate, reason);
 	if (pool_servers(pool) == 0 && pool->waiting_count == 0 &&
 	    (pool_config(pool)->min_idle == 0 || refusal_is_final(sqlstate)))
 		pool_forget(pool);
@@ -230,6 +246,8 @@ static void give_up(struct pool_waiter *w)
 	snprintf(reason, sizeof reason, "no server connection became free in time (%g s): %s",
 	         w->timeout, why);
 	w->pool->totals.timeouts++;
+	if (w->pool->lent_count == 0 && w->pool->opening_count > 0)
+		endpoint_failed(w->pool->endpoint);
 	fail_waiter(w, ST_TIMEOUT, sqlstate, reason);
 }
 
@@ -271,12 +289,32 @@ static void join_queue(struct pool *pool, struct pool_waiter *w)
 	pool->endpoint->waiting++;
 }
 
+static struct server *idle_first(const struct pool *pool)
+{
+	return LIST_ENTRY(pool->idle.next, struct server, link);
+}
+
+static void close_stale(struct pool *pool)
+{
+	while (!list_empty(&pool->idle) && pool_is_stale(idle_first(pool)))
+		pool_close(idle_first(pool));
+	pool_settle(pool_cluster(pool));
+}
+
 void pool_acquire(struct pool *pool, struct pool_waiter *w, double timeout, pool_acquired_fn *fn)
 {
 	w->fn = fn;
 	w->pool = NULL;
+	if (pool->endpoint->drained) {
+		fn(w, NULL, ST_ESERVER, "57P03", POOL_DRAINED);
+		return;
+	}
+	if (pool->endpoint->breaker.state != BREAKER_CLOSED)
+		breaker_try(&pool->endpoint->breaker, &pool_cluster(pool)->breaker, clock_now());
+	if (!list_empty(&pool->idle) && pool_is_stale(idle_first(pool)))
+		close_stale(pool);
 	if (!list_empty(&pool->idle)) {
-		lend(pool, LIST_ENTRY(pool->idle.next, struct server, link), w);
+		lend(pool, idle_first(pool), w);
 		return;
 	}
 	double now = clock_now();
@@ -298,13 +336,15 @@ void pool_release(struct server *s, bool reusable)
 {
 	struct pool *pool = s->pool;
 	pool->endpoint->in_flight--;
-	if (reusable && !pool->closing && (s->expires == INFINITY || clock_now() < s->expires)) {
+	if (reusable)
+		endpoint_served(pool->endpoint);
+	if (reusable && pool_may_rest(s)) {
 		pool_offer(pool, s);
 		return;
 	}
 	pool_close(s);
 	if (!pool->closing)
-		after_close(pool);
+		pool_after_close(pool);
 	else if (pool_servers(pool) == 0)
 		pool_forget(pool);
 }
@@ -412,23 +452,6 @@ const struct pool *pool_after(const struct endpoint *endpoint, const struct pool
 	return pool ? pool->hh.next : endpoint->pools;
 }
 
-void pools_pause(struct endpoint *endpoint)
-{
-	struct pool *pool, *next;
-	HASH_ITER (hh, endpoint->pools, pool, next) {
-		fail_waiters(pool, ST_AGAIN, "", NULL);
-		LIST_EACH (&pool->idle, link)
-			pool_close(LIST_ENTRY(link, struct server, link));
-	}
-}
-
-void pools_resume(struct endpoint *endpoint)
-{
-	struct pool *pool, *next;
-	HASH_ITER (hh, endpoint->pools, pool, next)
-		pool_keep(pool);
-}
-
 struct pool_stats pool_stats(const struct pool *pool)
 {
 	struct pool_stats stats = pool->totals;
@@ -447,7 +470,7 @@ void pool_free(struct pool *pool)
 	if (!pool)
 		return;
 	pool->closing = true;
-	fail_waiters(pool, ST_CLOSED, "57P01", "the pool was closed");
+	pool_fail_waiters(pool, ST_CLOSED, "57P01", "the pool was closed");
 	LIST_EACH (&pool->idle, link)
 		pool_close(LIST_ENTRY(link, struct server, link));
 	LIST_EACH (&pool->opening, link)

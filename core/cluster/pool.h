@@ -18,8 +18,9 @@ struct pool;
 /* Runs exactly once per pool_acquire() that was not cancelled. `server` is NULL unless `status` is
  * ST_OK; the borrower gives it back with pool_release(). May run before pool_acquire() returns.
  * ST_AGAIN: the cluster was paused, ask again later. ST_TIMEOUT: the deadline passed. ST_ESERVER:
- * the endpoint cannot be reached. ST_ENOMEM: nor can anything else, without descriptors or memory.
- * ST_CLOSED: the pool was freed. `sqlstate` and `reason` (valid during the call) say why. */
+ * the endpoint cannot be reached, or is drained. ST_ENOMEM: nor can anything else, without
+ * descriptors or memory. ST_CLOSED: the pool was freed. `sqlstate` and `reason` (valid during the
+ * call) say why. */
 struct pool_waiter;
 typedef void pool_acquired_fn(struct pool_waiter *waiter, struct server *server, enum status status,
                               const char *sqlstate, const char *reason);
@@ -61,6 +62,10 @@ void pool_release(struct server *server, bool reusable);
 /* The loop has stood still: what timers would have done to idle servers meanwhile is done now. */
 void pools_catch_up(struct endpoint *endpoint);
 
+/* The endpoint is down: whoever waits for a server of it is told ST_ESERVER, in its pool's order.
+ */
+void pools_turn_away(struct endpoint *endpoint);
+
 /* The endpoint's next pool, behind `pool`; NULL is before the first, and behind the last. */
 const struct pool *pool_after(const struct endpoint *endpoint, const struct pool *pool);
 
@@ -68,6 +73,9 @@ const struct pool *pool_after(const struct endpoint *endpoint, const struct pool
  */
 void pools_pause(struct endpoint *endpoint);
 void pools_resume(struct endpoint *endpoint);
+/* The endpoint was drained, or its name leads elsewhere now: idle servers that are of no use any
+ * more are closed; waiters at a drained endpoint are told ST_ESERVER, and may try elsewhere. */
+void pools_trim(struct endpoint *endpoint);
 
 struct pool_stats pool_stats(const struct pool *pool);
 

@@ -99,7 +99,7 @@ static void refill(struct pool *pool, double now)
 		return;
 	while (!pool_cluster(pool)->paused && lacks(pool) && pool_has_room(pool) &&
 	       list_empty(&pool_cluster(pool)->blocked) && health_usable(&pool->endpoint->health) &&
-	       pool_open(pool))
+	       !pool->endpoint->drained && pool_open(pool))
 		;
 	if (lacks(pool))
 		pool->refill_at = now + REFILL_RETRY;

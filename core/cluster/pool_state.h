@@ -73,6 +73,16 @@ void pool_close(struct server *server);
 void pool_offer(struct pool *pool, struct server *server);
 void pool_forget(struct pool *pool); /* frees it; it has neither servers nor waiters */
 
+/* Servers of the pool were closed: who may open some now? */
+void pool_after_close(struct pool *pool);
+
+/* The first waiter, or all that wait now, are told: one that is told may come back at once, and may
+ * be the end of the pool. */
+void pool_fail_first(struct pool *pool, enum status status, const char *sqlstate,
+                     const char *reason);
+void pool_fail_waiters(struct pool *pool, enum status status, const char *sqlstate,
+                       const char *reason);
+
 /* Finds the pool's limits among those of `cluster`; false: out of memory. pool_leave() gives such
  * back and clears `quotas`, which may hold none. */
 bool pool_join(struct pool *pool, struct cluster *cluster, struct quota *quotas[POOL_LIMITS]);
@@ -80,6 +90,15 @@ void pool_leave(struct cluster *cluster, struct quota *quotas[POOL_LIMITS]);
 
 /* Its endpoint's cluster is another, or is configured otherwise. */
 void pool_reconfigure(struct pool *pool);
+
+/* pools.c */
+#define POOL_DRAINED "the endpoint is drained: it takes no new work"
+
+/* An endpoint that went down may have left connections behind that nobody answers on any more. */
+bool pool_is_stale(const struct server *server);
+
+/* Whether it may be lent another time. */
+bool pool_may_rest(struct server *server);
 
 /* pool_limits.c */
 

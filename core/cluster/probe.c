@@ -10,7 +10,9 @@
 #include "cluster/probe.h"
 
 #include "base/clock.h"
+#include "cluster/addresses.h"
 #include "cluster/cluster.h"
+#include "cluster/conninfo.h"
 #include "cluster/exec.h"
 #include "cluster/refusal.h"
 
@@ -20,16 +22,23 @@
 
 /* The insert position covers commits that are not yet written (synchronous_commit = off). The
  * timeline is part of the WAL file's name on a primary; a replica has it from its sender, or where
- * that may not be read, from the last restart point. */
+ * that may not be read, from what it last noted in its control file. What a role or a database is
+ * set to says nothing of the instance's own read-only state. The start has microseconds. */
 static const char question[] =
         "select r, case when r then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end "
         "- '0/0',"
         " case when r then coalesce((select received_tli from pg_stat_wal_receiver),"
-        " (select timeline_id from pg_control_checkpoint()))"
+        " (select greatest(timeline_id, min_recovery_end_timeline)"
+        "  from pg_control_checkpoint(), pg_control_recovery()))"
         " else ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int "
         "end,"
         " coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0),"
-        " pg_size_bytes(current_setting('wal_segment_size'))"
+        " pg_size_bytes(current_setting('wal_segment_size')),"
+        " (select system_identifier from pg_control_system()),"
+        " extract(epoch from pg_postmaster_start_time()),"
+        " case when current_setting('default_transaction_read_only') = 'on' then"
+        " (select source not in ('user', 'database', 'database user', 'client', 'session')"
+        " from pg_settings where name = 'default_transaction_read_only') end"
         " from (select pg_is_in_recovery() as r) as role";
 
 struct probe {
@@ -37,6 +46,7 @@ struct probe {
 	struct server *server; /* NULL: none yet; with exec idle while connecting */
 	bool busy;             /* CONNECTING or ASKING */
 	bool started, retired;
+	bool as_nobody;     /* it was begun without anybody's name to give */
 	double sent;        /* when the question left */
 	double stood_still; /* how long the loop had done so by then */
 	double began;       /* when the last probe began */
@@ -80,6 +90,9 @@ static void read_answer(struct probe *p, const PGresult *result, double now)
 	        .timeline = (uint32_t)number(result, 2),
 	        .replay_age = number(result, 3),
 	        .segment_size = (uint32_t)number(result, 4),
+	        .system = strtoull(PQgetvalue(result, 0, 5), NULL, 10),
+	        .started = number(result, 6),
+	        .read_only = *PQgetvalue(result, 0, 7) == 't',
 	        .sent = p->sent,
 	        .latency = now - p->sent,
 	        .paused = context_of(p)->stood_still - p->stood_still,
@@ -141,7 +154,12 @@ static void on_connected(struct server *server, enum status status, void *arg)
 	char reason[sizeof server->error];
 	snprintf(reason, sizeof reason, "%s", server->error);
 	hang_up(p);
-	endpoint_refused(p->endpoint, reason);
+	endpoint_refused(p->endpoint, reason, p->as_nobody);
+}
+
+static bool names_everything(const struct conninfo *info)
+{
+	return conninfo_get(info, "user") && conninfo_get(info, "dbname");
 }
 
 static void begin(struct probe *p)
@@ -157,6 +175,7 @@ static void begin(struct probe *p)
 		return;
 	}
 	p->busy = true;
+	p->as_nobody = !cluster->introduced && !names_everything(p->endpoint->conninfo);
 	p->server = server_open(p->endpoint, cluster->probe_user, cluster->probe_database,
 	                        cluster->health.timeout, on_connected, p);
 	if (!p->server)
@@ -192,9 +211,12 @@ void probe_free(struct probe *p)
 
 void probe_start(struct probe *p)
 {
-	if (!p->started)
-		begin(p);
+	if (p->started)
+		return;
 	p->started = true;
+	/* Of one alone there is nothing to find out: traffic may try it at once. */
+	p->endpoint->awaited = p->endpoint->cluster->endpoint_count > 1;
+	begin(p);
 }
 
 void probe_retire(struct probe *p)
@@ -204,30 +226,43 @@ void probe_retire(struct probe *p)
 	hang_up(p);
 }
 
+static double due(const struct probe *p, double now)
+{
+	const struct endpoint *e = p->endpoint;
+	double next = e->health.next;
+	if (!health_usable(&e->health))
+		return next;
+	next = fmin(next, p->soon);
+	if (e != e->cluster->primary && cluster_searches(e->cluster, now))
+		next = fmin(next, p->began + PROBE_SEARCH);
+	return next;
+}
+
 void probe_reschedule(struct probe *p)
 {
 	struct ev_loop *loop = context_of(p)->loop;
-	double next = p->endpoint->health.next;
-	if (health_usable(&p->endpoint->health))
-		next = fmin(next, p->soon);
+	double now = clock_now(), next = due(p, now);
 	ev_timer_stop(loop, &p->timer);
 	if (p->busy || p->retired || next == INFINITY)
 		return;
-	ev_timer_set(&p->timer, fmax(0, next - clock_now()), 0);
+	ev_timer_set(&p->timer, fmax(0, next - now), 0);
 	ev_timer_start(loop, &p->timer);
 }
 
 void probe_hurry(struct probe *p)
 {
-	struct ev_loop *loop = context_of(p)->loop;
-	double wait = p->began + PROBE_QUIET - clock_now();
-	if (p->busy || p->retired || !health_usable(&p->endpoint->health))
-		return;
-	if (ev_is_active(&p->timer) && ev_timer_remaining(loop, &p->timer) <= wait)
-		return;
-	ev_timer_stop(loop, &p->timer);
-	ev_timer_set(&p->timer, fmax(0, wait), 0);
-	ev_timer_start(loop, &p->timer);
+	probe_soon(p, PROBE_QUIET);
+}
+
+void probe_moved(struct probe *p)
+{
+	const struct server *s = p->server;
+	if (s && !s->opening && !addresses_include(p->endpoint->addresses, PQsocket(s->conn)))
+		hang_up(p);
+	if (health_usable(&p->endpoint->health))
+		probe_hurry(p);
+	else
+		probe_reschedule(p);
 }
 
 void probe_soon(struct probe *p, double pause)

@@ -12,6 +12,8 @@
 
 #include <ares.h>
 #include <arpa/inet.h>
+#include <limits.h>
+#include <math.h>
 #include <netdb.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -41,6 +43,7 @@ struct resolver_query {
 	double deadline;
 	enum status status;
 	struct buffer addresses; /* NUL-terminated */
+	double ttl;
 	char reason[384];
 	char host[];
 };
@@ -92,10 +95,11 @@ static void deliver(struct resolver_query *q)
 {
 	stop(q);
 	q->resolver = NULL;
+	struct resolved answer = {.reason = q->reason};
 	if (q->status == ST_OK)
-		q->fn(ST_OK, (const char *)buffer_data(&q->addresses), NULL, q->arg);
-	else
-		q->fn(q->status, NULL, q->reason, q->arg);
+		answer = (struct resolved){.addresses = (const char *)buffer_data(&q->addresses),
+		                           .ttl = q->ttl};
+	q->fn(q->status, &answer, q->arg);
 	query_free(q);
 }
 
@@ -195,6 +199,14 @@ static enum status format_addresses(struct buffer *to, const struct ares_addrinf
 	return buffer_append(to, "", 1);
 }
 
+static double shortest_ttl(const struct ares_addrinfo *info)
+{
+	int least = INT_MAX;
+	for (const struct ares_addrinfo_node *node = info->nodes; node; node = node->ai_next)
+		least = node->ai_ttl < least ? node->ai_ttl : least;
+	return info->nodes && least > 0 ? least : 0;
+}
+
 static enum status status_of(int ares_status)
 {
 	switch (ares_status) {
@@ -221,6 +233,8 @@ static void on_resolved(void *arg, int status, int timeouts, struct ares_addrinf
 		fail(q, ST_ENOMEM, status_name(ST_ENOMEM));
 	else
 		q->status = ST_OK;
+	if (q->status == ST_OK)
+		q->ttl = shortest_ttl(info);
 	ares_freeaddrinfo(info);
 }
 
@@ -251,6 +265,7 @@ static bool is_numeric(const char *host)
 static void ask(struct resolver_query *q)
 {
 	if (is_numeric(q->host)) {
+		q->ttl = INFINITY;
 		q->status = buffer_append(&q->addresses, q->host, strlen(q->host) + 1);
 		if (q->status != ST_OK)
 			fail(q, ST_ENOMEM, status_name(ST_ENOMEM));
@@ -275,6 +290,11 @@ struct resolver *resolver_new(struct ev_loop *loop)
 	}
 	*r = (struct resolver){.loop = loop};
 	list_init(&r->queries);
+	const char *servers = getenv("MOONGATE_DNS");
+	if (servers && *servers && resolver_set_servers(r, servers) != ST_OK) {
+		resolver_free(r);
+		return NULL;
+	}
 	return r;
 }
 

@@ -2,7 +2,7 @@
  *
  * libpq resolves names by blocking; so names are resolved here and libpq is given `hostaddr`.
  * Nothing is remembered between calls: each reconnect asks again, which is what makes a failover by
- * DNS work. /etc/hosts is honoured. */
+ * DNS work; addresses.h asks when an answer is too old. /etc/hosts is honoured. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_CLUSTER_RESOLVER_H
 #define MOONGATE_CLUSTER_RESOLVER_H
@@ -14,12 +14,20 @@
 struct resolver;
 struct resolver_query;
 
-/* Runs exactly once per resolver_start() that was not cancelled, never before it has returned.
- * `addresses` is a comma-separated list of numeric addresses, ready for libpq's `hostaddr`; NULL
- * unless `status` is ST_OK, and then `reason` says why. Both are valid during the call. */
-typedef void resolved_fn(enum status status, const char *addresses, const char *reason, void *arg);
+struct resolved {
+	const char *
+	        addresses; /* numeric, parted by commas, ready for libpq's `hostaddr`; NULL: none */
+	const char *reason; /* why there is none */
+	double ttl; /* s that the answer holds; 0: not said; INFINITY: `host` is an address itself
+	             */
+};
 
-/* NULL: out of memory, or c-ares would not start. */
+/* Runs exactly once per resolver_start() that was not cancelled, never before it has returned.
+ * There are addresses if and only if `status` is ST_OK. `answer` is valid during the call. */
+typedef void resolved_fn(enum status status, const struct resolved *answer, void *arg);
+
+/* The name servers are those of resolv.conf, or of MOONGATE_DNS in the environment, as
+ * resolver_set_servers() takes them. NULL: out of memory, or c-ares would not start. */
 struct resolver *resolver_new(struct ev_loop *loop);
 void resolver_free(struct resolver *r); /* NULL is fine; queries under way are cancelled unheard */
 

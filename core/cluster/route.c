@@ -135,6 +135,9 @@ static bool fresh_enough(const struct route_config *c, const struct endpoint *e,
                          const struct demand *d)
 {
 	static const struct need none;
+	if (e->standing != STANDING_FINE)
+		return level_of(c, d) == CONSISTENCY_EVENTUAL &&
+		       !(d->need && d->need->after.timeline);
 	if (e->role == ROLE_PRIMARY)
 		return true;
 	const struct need *need = d->need ? d->need : &none;
@@ -157,7 +160,8 @@ static bool suits(const struct route_config *c, const struct endpoint *e, const 
 
 static bool usable(const struct endpoint *e, const struct demand *d)
 {
-	return health_usable(&e->health) && !(d->excluded >> e->index & 1);
+	return health_usable(&e->health) && !e->drained && e->standing != STANDING_FOREIGN &&
+	       !(d->excluded >> e->index & 1);
 }
 
 struct choices {
@@ -177,10 +181,10 @@ static void swap_choices(struct choices *c, size_t a, size_t b)
 	c->endpoints[b] = endpoint;
 }
 
-static void add_choice(struct choices *c, struct route *r, struct endpoint *e)
+static void add_choice(struct choices *c, struct route *r, struct endpoint *e, double now)
 {
 	c->candidates[c->count] = (struct candidate){
-	        .weight = e->weight,
+	        .weight = e->weight * health_share(&e->health, &r->cluster->health, now),
 	        .latency = e->latency,
 	        .in_flight = e->in_flight + e->waiting,
 	        .credit = &r->credit[e->index],
@@ -191,7 +195,8 @@ static void add_choice(struct choices *c, struct route *r, struct endpoint *e)
 	c->count++;
 }
 
-static void collect(struct route *r, const struct demand *d, struct choices *c)
+/* `heeding`: leaves out those whose breaker is open. */
+static void collect(struct route *r, const struct demand *d, bool heeding, struct choices *c)
 {
 	struct cluster *cluster = r->cluster;
 	c->count = c->preferred = 0;
@@ -202,21 +207,32 @@ static void collect(struct route *r, const struct demand *d, struct choices *c)
 			continue;
 		if (!usable(e, d))
 			probe_demand(e);
-		else if (suits(&r->config, e, d))
-			add_choice(c, r, e);
-		else
-			c->stale = true;
+		else if (!suits(&r->config, e, d))
+			c->stale = c->stale || e->standing == STANDING_FINE;
+		else if (!heeding || breaker_allows(&e->breaker, &cluster->breaker, d->now))
+			add_choice(c, r, e, d->now);
 	}
 }
 
-static struct endpoint *pick_primary(struct cluster *cluster, const struct demand *d)
+/* A primary that is read-only may still be read. */
+static bool is_served(const struct cluster *c, bool to_read)
+{
+	return c->topology == TOPOLOGY_PRIMARY || (to_read && c->topology == TOPOLOGY_READ_ONLY);
+}
+
+/* Whichever endpoint has failed may have become the primary meanwhile. */
+static void demand_all(struct cluster *cluster)
+{
+	for (size_t i = 0; i < cluster->endpoint_count; i++)
+		probe_demand(cluster->endpoints[i]);
+}
+
+static struct endpoint *pick_primary(struct cluster *cluster, const struct demand *d, bool to_read)
 {
 	struct endpoint *primary = cluster_primary(cluster);
-	if (!primary)
-		return NULL;
-	if (usable(primary, d))
+	if (primary && usable(primary, d) && is_served(cluster, to_read))
 		return primary;
-	probe_demand(primary);
+	demand_all(cluster);
 	return NULL;
 }
 
@@ -225,19 +241,36 @@ static bool wants_primary(const struct route_config *c, const struct demand *d)
 	return c->to == TO_PRIMARY || level_of(c, d) == CONSISTENCY_STRONG;
 }
 
+static struct endpoint *pick_choice(struct route *r, const struct choices *c)
+{
+	size_t count = c->preferred ? c->preferred : c->count;
+	return c->endpoints[balance_pick(r->config.balance, c->candidates, count,
+	                                 &r->cluster->context->random)];
+}
+
+/* An endpoint whose traffic fails is left out while another will do, but is better than none. */
 struct endpoint *route_pick(struct route *r, const struct demand *d)
 {
-	if (wants_primary(&r->config, d))
-		return pick_primary(r->cluster, d);
 	struct choices c;
-	collect(r, d, &c);
-	if (c.count == 0 && c.stale && d->patient)
+	struct endpoint *primary = NULL;
+	if (wants_primary(&r->config, d))
+		return pick_primary(r->cluster, d, r->config.to != TO_PRIMARY);
+	collect(r, d, true, &c);
+	if (c.count)
+		return pick_choice(r, &c);
+	if (c.stale && d->patient)
 		return NULL;
-	if (c.count == 0)
-		return r->config.fallback_primary ? pick_primary(r->cluster, d) : NULL;
-	size_t count = c.preferred ? c.preferred : c.count;
-	return c.endpoints[balance_pick(r->config.balance, c.candidates, count,
-	                                &r->cluster->context->random)];
+	if (r->config.fallback_primary)
+		primary = pick_primary(r->cluster, d, true);
+	if (primary)
+		return primary;
+	collect(r, d, false, &c);
+	return c.count ? pick_choice(r, &c) : NULL;
+}
+
+bool route_needs_primary(const struct route *r, const struct demand *d)
+{
+	return wants_primary(&r->config, d) || r->config.fallback_primary;
 }
 
 bool route_accepts(const struct route *r, const struct endpoint *e, const struct demand *d)
@@ -245,7 +278,8 @@ bool route_accepts(const struct route *r, const struct endpoint *e, const struct
 	if (!usable(e, d))
 		return false;
 	if (wants_primary(&r->config, d))
-		return e == cluster_primary(r->cluster);
+		return e == cluster_primary(r->cluster) &&
+		       is_served(r->cluster, r->config.to != TO_PRIMARY);
 	return suits(&r->config, e, d);
 }
 

@@ -63,6 +63,9 @@ bool endpoint_meets(const struct endpoint *endpoint, const struct demand *demand
 bool route_accepts(const struct route *route, const struct endpoint *endpoint,
                    const struct demand *demand);
 
+/* Whether, when nothing else will do, the primary is what it waits for. */
+bool route_needs_primary(const struct route *route, const struct demand *demand);
+
 /* For the cluster: one route, and a whole list of them. */
 void route_free(struct route *route);
 void routes_free(struct route *first);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/list.h"
+#include "cluster/addresses.h"
 #include "cluster/cluster.h"
 #include "cluster/conninfo.h"
 #include "cluster/resolver.h"
@@ -120,6 +121,17 @@ static void take_over(struct server *s)
 	s->opened = clock_now();
 }
 
+bool server_is_current(struct server *s)
+{
+	const struct addresses *a = s->endpoint->addresses;
+	if (s->addresses == addresses_epoch(a))
+		return true;
+	if (!addresses_include(a, PQsocket(s->conn)))
+		return false;
+	s->addresses = addresses_epoch(a);
+	return true;
+}
+
 static void poll_connect(struct server *s)
 {
 	switch (PQconnectPoll(s->conn)) {
@@ -184,16 +196,18 @@ static void start_connect(struct server *s, const char *addresses)
 	watch_connect(s, EV_WRITE); /* as if PQconnectPoll() had said so, libpq 34.1 */
 }
 
-static void on_resolved(enum status status, const char *addresses, const char *reason, void *arg)
+static void on_resolved(enum status status, const struct resolved *answer, void *arg)
 {
 	struct server *s = arg;
 	s->opening->query = NULL;
 	if (status == ST_OK) {
-		start_connect(s, addresses);
+		addresses_heard(s->endpoint->addresses, answer);
+		s->addresses = addresses_epoch(s->endpoint->addresses);
+		start_connect(s, answer->addresses);
 		return;
 	}
 	snprintf(s->error, sizeof s->error, "could not resolve host %s: %s", s->endpoint->host,
-	         reason);
+	         answer->reason);
 	report_opened(s, ST_ESERVER);
 }
 

@@ -43,6 +43,7 @@ struct server {
 	server_event_fn *on_event; /* whoever holds the server */
 	void *holder;
 	double opened, released; /* when */
+	unsigned addresses;      /* addresses_epoch() when it was last known to go to one of them */
 	double expires;          /* when it is closed as it comes back; INFINITY: never */
 	struct opening *opening; /* while OPENING */
 	char sqlstate[6];        /* of what went wrong last; "" where PostgreSQL sent none */
@@ -65,6 +66,9 @@ struct server *server_open_own(struct endpoint *endpoint, const char *user, cons
 
 /* Closes and frees, in any state; NULL is fine. Sends Terminate where that does not block. */
 void server_free(struct server *server);
+
+/* Whether it goes where its endpoint's name leads now. */
+bool server_is_current(struct server *server);
 
 /* From libpq's message to server->error and server->sqlstate. */
 void server_note_error(struct server *server);

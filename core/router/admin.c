@@ -22,10 +22,11 @@ static const struct page {
 	const char *method, *path;
 	admin_page *answer;
 } pages[] = {
-        {"GET", "/health", admin_health},  {"GET", "/ready", admin_ready},
-        {"GET", "/live", admin_live},      {"GET", "/metrics", admin_metrics},
-        {"POST", "/reload", admin_reload}, {"POST", "/pause", admin_pause},
-        {"POST", "/resume", admin_resume},
+        {"GET", "/health", admin_health},    {"GET", "/ready", admin_ready},
+        {"GET", "/live", admin_live},        {"GET", "/metrics", admin_metrics},
+        {"POST", "/reload", admin_reload},   {"POST", "/pause", admin_pause},
+        {"POST", "/resume", admin_resume},   {"POST", "/drain", admin_drain},
+        {"POST", "/undrain", admin_undrain},
 };
 #define PAGES (sizeof pages / sizeof *pages)
 

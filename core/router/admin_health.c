@@ -73,6 +73,8 @@ static void put_endpoint(FILE *out, const char *cluster, const struct endpoint *
 	put_text(out, "status", up ? "connected" : "disconnected");
 	put_text(out, "state", health_state_name(e->health.state));
 	put_text(out, "error", e->last_error);
+	put_text(out, "breaker", breaker_state_name(e->breaker.state));
+	fprintf(out, ",\"draining\":%s", e->drained ? "true" : "false");
 	put_number(out, "lag", e->lag);
 	put_number(out, "staleness", endpoint_staleness(e, clock_now()));
 	put_number(out, "latency", e->latency);
@@ -122,7 +124,9 @@ void admin_health(struct worker *w, const struct http_request *q, struct http_re
 static bool serves(const struct cluster *c)
 {
 	const struct endpoint *primary = cluster_primary(c);
-	return primary && primary->health.state == HEALTH_UP;
+	/* STARTING and yet up: it lets no probe in before a client has said its name. */
+	return primary && primary->health.state == HEALTH_UP && !primary->drained &&
+	       (c->topology == TOPOLOGY_PRIMARY || c->topology == TOPOLOGY_STARTING);
 }
 
 void admin_ready(struct worker *w, const struct http_request *q, struct http_response *r)

@@ -23,6 +23,9 @@ admin_page admin_reload;
 /* admin_pause.c's: what is under way may take its time after /pause; asked again, it tells. */
 admin_page admin_pause, admin_resume;
 
+/* admin_drain.c's: likewise, what is under way may take its time. */
+admin_page admin_drain, admin_undrain;
+
 /* An answer that is a JSON object with one text in it. */
 void admin_say(struct http_response *response, unsigned status, const char *key, const char *text);
 

@@ -135,11 +135,12 @@ void client_close(struct client *c, const char *sqlstate, const char *message, c
 {
 	if (c->state >= CLIENT_CLOSING)
 		return;
+	bool torn = relay_torn(c);
 	relay_abandon(c);
 	c->state = CLIENT_CLOSING;
 	ev_io_stop(loop_of(c), &c->reader);
 	buffer_free(&c->in);
-	if (sqlstate && message_error(&c->out, "FATAL", sqlstate, message, hint) != ST_OK)
+	if (sqlstate && !torn && message_error(&c->out, "FATAL", sqlstate, message, hint) != ST_OK)
 		buffer_free(&c->out);
 	client_flush(c);
 }

@@ -70,7 +70,8 @@ bool client_flush(struct client *c);
 /* Sends bytes, keeping what the client does not take now. False: as above. */
 bool client_send(struct client *c, const uint8_t *bytes, size_t size);
 
-/* Ends the connection: with a FATAL error, or without a word where `sqlstate` is NULL. */
+/* Ends the connection: with a FATAL error, or without a word where `sqlstate` is NULL or a message
+ * has gone out in part. */
 void client_close(struct client *c, const char *sqlstate, const char *message, const char *hint);
 
 /* Ends it without another word: the state is GONE afterwards. */

@@ -88,7 +88,7 @@ static void note_write(struct exchange *x, double now)
 	const struct party who = {.user = c->user,
 	                          .database = c->database,
 	                          .key = x->key,
-	                          .tables = t && t->count ? t : NULL};
+	                          .tables = t && t->count && !x->reloaded ? t : NULL};
 	c->last_write = now;
 	if (c->home)
 		cluster_wrote(c->home->cluster, &who, now);
@@ -123,7 +123,7 @@ void demands_answered(struct exchange *x, uint8_t flags)
 	struct client *c = x->client;
 	bool wrote = flags & BATCH_WRITE && (x->status == 'I' || flags & BATCH_UNCERTAIN);
 	bool reads = c->demands || (c->home && c->home->cluster->keeps_reads);
-	if (!wrote && !reads)
+	if (!wrote && !reads && !x->reloaded)
 		return;
 	double now = clock_now();
 	if (wrote)
@@ -132,7 +132,10 @@ void demands_answered(struct exchange *x, uint8_t flags)
 		note_read(x, now);
 	if (c->demands)
 		follow_block(x);
-	if (x->tables && !x->outstanding && x->status == 'I')
+	if (x->outstanding || x->status != 'I')
+		return;
+	x->reloaded = false;
+	if (x->tables)
 		*x->tables = (struct tables){0};
 }
 

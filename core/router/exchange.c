@@ -106,3 +106,9 @@ void exchange_begin_copy_in(struct exchange *x)
 			return;
 	}
 }
+
+bool relay_torn(const struct client *c)
+{
+	const struct exchange *x = c->exchange;
+	return x && x->rest && !x->drop_rest && x->decided;
+}

@@ -192,6 +192,16 @@ static double is_primary(const struct endpoint *e)
 	return e->role == ROLE_PRIMARY;
 }
 
+static double draining(const struct endpoint *e)
+{
+	return e->drained;
+}
+
+static double breaker_open(const struct endpoint *e)
+{
+	return e->breaker.state != BREAKER_CLOSED;
+}
+
 static double weight(const struct endpoint *e)
 {
 	return e->weight;
@@ -235,6 +245,8 @@ static double failures(const struct endpoint *e)
 static const struct endpoint_metric of_endpoint[] = {
         {"endpoint_up", "1: it answers its probes.", up},
         {"endpoint_primary", "1: it is a primary, as last probed.", is_primary},
+        {"endpoint_draining", "1: it gets no new work.", draining},
+        {"endpoint_breaker_open", "1: its traffic fails, and goes elsewhere.", breaker_open},
         {"endpoint_weight", "Its weight.", weight},
         {"endpoint_failures", "Failures in a row.", failures},
         {"endpoint_lag_seconds", "Behind the primary, by its own account.", lag},

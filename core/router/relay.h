@@ -71,6 +71,8 @@ struct exchange {
 	uint64_t excluded; /* endpoints that will not do for the batch under way */
 	double since;      /* the batch was begun anew: when it began to wait; 0: it was not */
 	bool told;         /* the client knows that it waits */
+	bool reloaded;     /* a transaction is under way that began by another script: what it has
+	                      written was noted for that script's scopes */
 
 	/* The state between the two. */
 	bool choosing_now; /* inside of dispatch_start() */
@@ -156,6 +158,9 @@ void relay_drained(struct client *c);
 
 /* Whether an answer is awaited. */
 bool relay_busy(const struct client *c);
+
+/* Whether a message has gone to the client in part: anything else would be taken for its rest. */
+bool relay_torn(const struct client *c);
 
 /* The clusters are about to be others: the search for a server, if there is one, ends. True: it is
  * to be begun anew by relay_seek_again(), which keeps its place. */

@@ -174,7 +174,7 @@ static bool pass_held(struct exchange *x)
 void relay_lost(struct exchange *x)
 {
 	struct client *c = x->client;
-	endpoint_suspect(x->server->endpoint);
+	endpoint_lost(x->server->endpoint);
 	if (!pass_held(x))
 		return;
 	if (!x->decided && x->replay == REPLAY_ANYWHERE && c->home) {
@@ -300,7 +300,8 @@ enum repaired relay_repair(struct exchange *x, const uint8_t *body, size_t size)
 		return REPAIRED_ELSEWHERE;
 	case REPAIR_ELSEWHERE:
 		relay_tally(x, counter);
-		endpoint_suspect(x->server->endpoint);
+		if (strncmp(message_error_field(body, size, 'C'), "57P0", 4) == 0)
+			endpoint_lost(x->server->endpoint);
 		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
 		return REPAIRED_ELSEWHERE;
 	}

@@ -103,6 +103,8 @@ static void stop_seeking(struct worker *w)
 			continue;
 		x->route = NULL;
 		x->excluded = 0;
+		x->key = 0;
+		x->reloaded = x->server != NULL;
 		if (relay_stop_seeking(x))
 			list_push_back(&w->seeking, &x->link);
 	}
@@ -135,17 +137,25 @@ static void retire_clusters(struct worker *w)
 	reload_reap(w);
 }
 
-/* The policy's notes on a session go with the state that it made them in. */
+static void find_home(struct client *c)
+{
+	const struct script_cluster *before = c->home;
+	struct session_facts session = {.vars = c->vars};
+	c->vars = 0;
+	if (!c->database || !client_find_home(c) || !before)
+		return;
+	policy_session_move(before->policy, c->home->policy, &session);
+	c->vars = session.vars;
+}
+
+/* The old script is still there. */
 static void find_homes(struct worker *w)
 {
-	LIST_EACH (&w->clients, link) {
-		struct client *c = LIST_ENTRY(link, struct client, link);
-		c->vars = 0;
-		if (c->database)
-			client_find_home(c);
-	}
+	LIST_EACH (&w->clients, link)
+		find_home(LIST_ENTRY(link, struct client, link));
 	replication_find_homes(w);
-	welcome_free_all(w);
+	if (w->reloads.last.added || w->reloads.last.removed)
+		welcome_free_all(w); /* others may have other settings to greet with */
 }
 
 static void swap_scripts(struct worker *w, struct plan *p)

@@ -179,7 +179,7 @@ static void take_from_server(struct replication *r)
 	if (status == ST_AGAIN)
 		return;
 	if (status != ST_OK) {
-		endpoint_suspect(r->server->endpoint);
+		endpoint_lost(r->server->endpoint);
 		finish(r);
 		return;
 	}
@@ -286,7 +286,7 @@ static void on_opened(struct server *server, enum status status, void *arg)
 	}
 	/* Once is enough: what comes of further attempts here is no news of its health. */
 	if (!(r->failed >> endpoint->index & 1))
-		endpoint_report(endpoint, false, r->reason);
+		endpoint_unreachable(endpoint, sqlstate, r->reason);
 	r->failed |= UINT64_C(1) << endpoint->index;
 	r->state = CHOOSING;
 	ev_timer_again(loop_of(r), &r->retry);
@@ -307,6 +307,9 @@ static bool open_server(struct replication *r, struct endpoint *endpoint)
 static void wait_for_primary(struct replication *r)
 {
 	char message[sizeof r->reason + 64];
+	/* Without a database it is the cluster that is meant; probes need one, this is always
+	 * there. */
+	cluster_awaited(r->cluster, r->user, r->physical ? "postgres" : r->database);
 	if (clock_now() < r->deadline) {
 		ev_timer_again(loop_of(r), &r->retry);
 		return;

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "router/cancel.h"
+#include "router/evacuate.h"
 #include "router/pins.h"
 #include "router/relay.h"
 
@@ -19,11 +20,20 @@ static bool passed(double limit, double since, double now)
 	return limit > 0 && now - since >= limit;
 }
 
-/* True: the client is gone. */
+/* True: the client is gone, or may be. */
 static bool end(struct client *c, const char *sqlstate, const char *message)
 {
 	client_close(c, sqlstate, message, NULL);
 	return true;
+}
+
+/* Whether something that may have written awaits its answer. */
+static bool wrote(const struct exchange *x)
+{
+	for (unsigned i = 0; i < x->outstanding; i++)
+		if (x->flags[(x->first + i) % RELAY_PIPELINE] & BATCH_WRITE)
+			return true;
+	return false;
 }
 
 static bool check_query(struct client *c, struct exchange *x, double now)
@@ -32,7 +42,7 @@ static bool check_query(struct client *c, struct exchange *x, double now)
 	if (!x->outstanding || !passed(limit, x->batch_since, now))
 		return false;
 	if (x->timed_out && passed(limit + CANCEL_GRACE, x->batch_since, now))
-		return end(c, "57014",
+		return end(c, wrote(x) ? "08007" : "57014",
 		           "the server has not cancelled a statement after query_timeout");
 	if (!x->timed_out)
 		cancel_exchange(c->worker, x);
@@ -58,7 +68,8 @@ static bool check_ready(struct client *c, double now)
 	if (c->block.state != BLOCK_NONE && !relay_busy(c) &&
 	    passed(c->config->idle_transaction_timeout, c->heard, now))
 		return end(c, "25P03", "terminating connection due to idle-in-transaction timeout");
-	if (x && x->server && (check_block(c, x, now) || check_query(c, x, now)))
+	if (x && x->server &&
+	    (evacuate_read(x) || check_block(c, x, now) || check_query(c, x, now)))
 		return true;
 	bool at_rest = !relay_busy(c) && (!x || x->status == 'I');
 	if (!c->home && at_rest && c->block.state == BLOCK_NONE)
@@ -92,7 +103,8 @@ static bool check(struct client *c, double now)
 	return true;
 }
 
-/* The end of one client may be that of others: the list is begun anew. */
+/* The end of one client, or its going on elsewhere, may be the end of others: the list is begun
+ * anew. */
 static bool end_one(struct worker *w)
 {
 	LIST_EACH (&w->clients, link)
@@ -113,6 +125,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 		pins_count(w);
 		worker_tell_counts(w);
 	}
+	evacuate_queues(w);
 	for (int i = 0; i < ENDS_AT_ONCE && end_one(w); i++)
 		continue;
 }

@@ -42,9 +42,8 @@ static const char *const reported[] = {"server_version",
 
 static bool make_key(const struct client *c, struct buffer *key)
 {
-	const void *home = c->home, *settings = c->startup;
-	return buffer_append(key, &home, sizeof(const void *)) == ST_OK &&
-	       buffer_append(key, c->user, strlen(c->user) + 1) == ST_OK &&
+	const void *settings = c->startup;
+	return buffer_append(key, c->user, strlen(c->user) + 1) == ST_OK &&
 	       buffer_append(key, c->database, strlen(c->database) + 1) == ST_OK &&
 	       buffer_append(key, &settings, sizeof(const void *)) == ST_OK;
 }
@@ -232,7 +231,7 @@ static void ask_another(struct exchange *x)
 {
 	struct client *c = x->client;
 	struct server *server = x->server;
-	endpoint_suspect(server->endpoint);
+	endpoint_lost(server->endpoint);
 	exchange_free(x);
 	relay_give_back(c->worker, server, false);
 	welcome_client(c);

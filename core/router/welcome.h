@@ -1,8 +1,8 @@
 /* welcome.h - what a new client is told before its first query: settings, cancel key, readiness.
  *
  * The settings are a real server's, with the client's own applied to it; they are remembered per
- * cluster, user, database and startup settings, so that all but the first client like it are
- * welcomed without PostgreSQL. */
+ * user, database and startup settings, so that all but the first client like it are welcomed
+ * without PostgreSQL. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_ROUTER_WELCOME_H
 #define MOONGATE_ROUTER_WELCOME_H

@@ -122,10 +122,26 @@ static struct health_config take_health(lua_State *L, int options)
 		c.timeout = take_number(L, t, "timeout", c.timeout);
 		c.fall = take_count(L, t, "fall", c.fall);
 		c.rise = take_count(L, t, "rise", c.rise);
+		c.slow_start = take_number(L, t, "slow_start", c.slow_start);
 	}
 	lua_pop(L, 1);
 	if (take_table(L, options, "backoff"))
 		c.backoff = take_backoff(L, lua_gettop(L));
+	lua_pop(L, 1);
+	return c;
+}
+
+static struct breaker_config take_breaker(lua_State *L, int options)
+{
+	struct breaker_config c = BREAKER_DEFAULTS;
+	if (take_table(L, options, "breaker")) {
+		int t = lua_gettop(L);
+		c.failures = take_count(L, t, "failures", c.failures);
+		c.window = take_number(L, t, "window", c.window);
+		c.ratio = take_number(L, t, "ratio", c.ratio);
+		c.pause = take_number(L, t, "pause", c.pause);
+		c.trials = take_count(L, t, "trials", c.trials);
+	}
 	lua_pop(L, 1);
 	return c;
 }
@@ -237,7 +253,9 @@ static int new_cluster(lua_State *L)
 	                                .pool = take_pool(L, 1),
 	                                .session = take_timeouts(L, 1),
 	                                .health = take_health(L, 1),
-	                                .hold_limit = take_hold_limit(L, 1)};
+	                                .hold_limit = take_hold_limit(L, 1),
+
+	                                .breaker = take_breaker(L, 1)};
 	struct cluster_handle *h = push_handle(L);
 	config.users = take_overrides(L, 1, "users");
 	config.databases = take_overrides(L, 1, "databases");

@@ -26,6 +26,12 @@ enum field {
 	FIELD_IN_FLIGHT,
 	FIELD_WAITING,
 	FIELD_STALENESS,
+	FIELD_TIMELINE,
+	FIELD_READ_ONLY,
+	FIELD_DRAINING,
+	FIELD_BREAKER,
+	FIELD_DRAIN,
+	FIELD_UNDRAIN,
 };
 
 static const char *const names[] = {
@@ -37,11 +43,14 @@ static const char *const names[] = {
         [FIELD_LAG] = "lag",           [FIELD_LAG_BYTES] = "lag_bytes",
         [FIELD_LATENCY] = "latency",   [FIELD_IN_FLIGHT] = "in_flight",
         [FIELD_WAITING] = "waiting",   [FIELD_STALENESS] = "staleness",
+        [FIELD_TIMELINE] = "timeline", [FIELD_READ_ONLY] = "read_only",
+        [FIELD_DRAINING] = "draining", [FIELD_BREAKER] = "breaker",
+        [FIELD_DRAIN] = "drain",       [FIELD_UNDRAIN] = "undrain",
 };
 
-static const struct endpoint *check_endpoint(lua_State *L)
+static struct endpoint *check_endpoint(lua_State *L, int upvalue)
 {
-	const struct state *state = lua_touserdata(L, lua_upvalueindex(UP_STATE));
+	const struct state *state = lua_touserdata(L, lua_upvalueindex(upvalue));
 	const struct endpoint_handle *h = state_handle(L, state, 1, HANDLE_ENDPOINT);
 	if (!h)
 		luaL_typeerror(L, 1, ENDPOINT_HANDLE);
@@ -56,6 +65,26 @@ static int push_error(lua_State *L, const struct endpoint *e)
 	return 1;
 }
 
+/* endpoint:drain(), moongate.drain(endpoint): no new work from now on; or as before. */
+static int drain(lua_State *L)
+{
+	endpoint_drain(check_endpoint(L, 1), true);
+	return 0;
+}
+
+static int undrain(lua_State *L)
+{
+	endpoint_drain(check_endpoint(L, 1), false);
+	return 0;
+}
+
+static int push_method(lua_State *L, lua_CFunction method)
+{
+	lua_pushvalue(L, lua_upvalueindex(UP_STATE));
+	lua_pushcclosure(L, method, 1);
+	return 1;
+}
+
 static int push_port(lua_State *L, const char *port)
 {
 	if (!lua_stringtonumber(L, port))
@@ -63,26 +92,38 @@ static int push_port(lua_State *L, const char *port)
 	return 1;
 }
 
-static int endpoint_index(lua_State *L)
+/* What the script has said of it; 0: `field` is none of that. */
+static int push_identity(lua_State *L, const struct endpoint *e, enum field field)
 {
-	const struct endpoint *e = check_endpoint(L);
-	switch ((enum field)field_number(L, UP_FIELDS)) {
+	switch (field) {
 	case FIELD_NAME:
 		lua_pushstring(L, e->name);
-		break;
+		return 1;
 	case FIELD_HOST:
 		lua_pushstring(L, e->host);
-		break;
+		return 1;
 	case FIELD_PORT:
 		return push_port(L, e->port);
-	case FIELD_ROLE:
-		lua_pushstring(L, role_name(e->role));
-		break;
 	case FIELD_REGION:
 		lua_pushstring(L, e->region);
-		break;
+		return 1;
 	case FIELD_WEIGHT:
 		lua_pushnumber(L, e->weight);
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static int endpoint_index(lua_State *L)
+{
+	const struct endpoint *e = check_endpoint(L, UP_STATE);
+	enum field field = (enum field)field_number(L, UP_FIELDS);
+	if (push_identity(L, e, field))
+		return 1;
+	switch (field) {
+	case FIELD_ROLE:
+		lua_pushstring(L, role_name(e->role));
 		break;
 	case FIELD_UP:
 		lua_pushboolean(L, health_usable(&e->health));
@@ -113,7 +154,23 @@ static int endpoint_index(lua_State *L)
 	case FIELD_STALENESS:
 		lua_pushnumber(L, endpoint_staleness(e, clock_now()));
 		break;
-	case FIELD_NONE:
+	case FIELD_TIMELINE:
+		lua_pushinteger(L, e->timeline);
+		break;
+	case FIELD_READ_ONLY:
+		lua_pushboolean(L, e->read_only);
+		break;
+	case FIELD_DRAINING:
+		lua_pushboolean(L, e->drained);
+		break;
+	case FIELD_BREAKER:
+		lua_pushstring(L, breaker_state_name(e->breaker.state));
+		break;
+	case FIELD_DRAIN:
+		return push_method(L, drain);
+	case FIELD_UNDRAIN:
+		return push_method(L, undrain);
+	default:
 		return field_unknown(L, "an endpoint", names, COUNT(names));
 	}
 	return 1;
@@ -158,4 +215,10 @@ void open_endpoint(lua_State *L)
 	lua_setfield(L, -2, "__index");
 	state->types[HANDLE_ENDPOINT] = lua_topointer(L, -1);
 	lua_pop(L, 1);
+	lua_pushlightuserdata(L, state);
+	lua_pushcclosure(L, drain, 1);
+	lua_setfield(L, -2, "drain");
+	lua_pushlightuserdata(L, state);
+	lua_pushcclosure(L, undrain, 1);
+	lua_setfield(L, -2, "undrain");
 }

@@ -312,3 +312,42 @@ void query_handle_drop_vars(lua_State *L, int vars)
 	luaL_unref(L, -1, vars);
 	lua_pop(L, 1);
 }
+
+static bool is_plain(lua_State *L, int index)
+{
+	int type = lua_type(L, index);
+	return type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN;
+}
+
+static void push_plain(lua_State *L, lua_State *from, int index)
+{
+	size_t size;
+	if (lua_type(from, index) == LUA_TSTRING) {
+		const char *text = lua_tolstring(from, index, &size);
+		lua_pushlstring(L, text, size);
+	} else if (lua_type(from, index) == LUA_TBOOLEAN) {
+		lua_pushboolean(L, lua_toboolean(from, index));
+	} else if (lua_isinteger(from, index)) {
+		lua_pushinteger(L, lua_tointeger(from, index));
+	} else {
+		lua_pushnumber(L, lua_tonumber(from, index));
+	}
+}
+
+int query_handle_copy_vars(lua_State *L, lua_State *from, int vars)
+{
+	int before = lua_gettop(from);
+	lua_getiuservalue(L, -1, USER_VARS);
+	lua_newtable(L);
+	lua_getiuservalue(from, -1, USER_VARS);
+	lua_rawgeti(from, -1, vars);
+	for (lua_pushnil(from); lua_next(from, before + 2); lua_pop(from, 1)) {
+		if (!is_plain(from, -2) || !is_plain(from, -1))
+			continue;
+		push_plain(L, from, -2);
+		push_plain(L, from, -1);
+		lua_rawset(L, -3);
+	}
+	lua_settop(from, before);
+	return luaL_ref(L, -2);
+}

@@ -155,7 +155,7 @@ static int cluster_probe(lua_State *L)
 	struct blocking *b = blocking_begin(L, h->state, "cluster:health");
 	double now = clock_now(), deadline = now + c->health.timeout + PROBE_QUIET;
 	for (size_t i = 0; i < c->endpoint_count; i++) {
-		endpoint_suspect(c->endpoints[i]);
+		endpoint_check(c->endpoints[i]);
 		probe_demand(c->endpoints[i]);
 	}
 	while (!all_known(c, now) && clock_now() < deadline)

@@ -20,7 +20,7 @@ void loan_lose(struct loan *loan, const char *why)
 	struct endpoint *endpoint = loan->server->endpoint;
 	snprintf(loan->lost, sizeof loan->lost, "%.*s", (int)strcspn(why, "\n"), why);
 	give_back(loan, false);
-	endpoint_suspect(endpoint);
+	endpoint_lost(endpoint);
 }
 
 /* Between statements a server has little to say: settings, notices, notifications that nobody here

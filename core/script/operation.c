@@ -126,7 +126,7 @@ static void lost(struct operation *op)
 	snprintf(message, sizeof message, "the connection to %s was lost%s: %s", endpoint->name,
 	         op->may_commit ? ", the outcome is unknown" : "", op->server->error);
 	give_back(op, false);
-	endpoint_suspect(endpoint);
+	endpoint_lost(endpoint);
 	if (op->loan || op->may_commit || !may_go_elsewhere(op))
 		fail(op, op->may_commit ? "08007" : "08006", message);
 	else
@@ -176,7 +176,7 @@ static void answered(struct operation *op)
 			return;
 		/* It was the primary when it was last asked, perhaps long ago. */
 		if (is(sqlstate, "25006") && op->server->endpoint->role == ROLE_PRIMARY)
-			endpoint_suspect(op->server->endpoint);
+			endpoint_check(op->server->endpoint);
 		give_back(op, true);
 		fail(op, sqlstate, message);
 		return;

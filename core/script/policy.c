@@ -159,6 +159,37 @@ void policy_session_end(struct policy *p, struct session_facts *session)
 	session->vars = 0;
 }
 
+struct move {
+	lua_State *from;
+	int vars;
+};
+
+/* The query handle and a struct move; the reference is the result. */
+static int copy_vars(lua_State *L)
+{
+	const struct move *move = lua_touserdata(L, 2);
+	lua_settop(L, 1);
+	lua_pushinteger(L, query_handle_copy_vars(L, move->from, move->vars));
+	return 1;
+}
+
+void policy_session_move(struct policy *from, struct policy *to, struct session_facts *session)
+{
+	struct move move = {from->L, session->vars};
+	session->vars = 0;
+	if (move.vars == 0 || !from->L || !to->L)
+		return;
+	int top = lua_gettop(from->L);
+	lua_pushvalue(from->L, from->anchor + 1);
+	lua_pushcfunction(to->L, copy_vars);
+	lua_pushvalue(to->L, to->anchor + 1);
+	lua_pushlightuserdata(to->L, &move);
+	if (lua_pcall(to->L, 2, 1, 0) == LUA_OK)
+		session->vars = (int)lua_tointeger(to->L, -1);
+	lua_pop(to->L, 1);
+	lua_settop(from->L, top); /* also where the copy broke off */
+}
+
 const char *verdict_name(const struct verdict *v)
 {
 	switch (v->kind) {

@@ -67,4 +67,8 @@ struct policy_stats policy_stats(const struct policy *policy);
 
 void policy_session_end(struct policy *policy, struct session_facts *session);
 
+/* Another script's policy decides for the session from now on. Of its `vars`, strings, numbers and
+ * booleans go along, by such keys; all of them are lost where memory is short. */
+void policy_session_move(struct policy *from, struct policy *to, struct session_facts *session);
+
 #endif

@@ -51,4 +51,8 @@ bool query_handle_busy(const struct query_handle *handle);
 /* Forgets a session's `vars`; the query handle is on top of the stack. */
 void query_handle_drop_vars(lua_State *L, int vars);
 
+/* Copies them from another Lua state, on top of whose stack their query's handle is; returns the
+ * reference in this one. May raise. */
+int query_handle_copy_vars(lua_State *L, lua_State *from, int vars);
+
 #endif

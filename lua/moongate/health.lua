@@ -7,7 +7,7 @@ core.own()
 ---@field status "healthy"|"degraded"|"unhealthy"  all is there; the primary and not all replicas; no primary
 ---@field db_primary "connected"|"disconnected"
 ---@field db_replica "connected"|"disconnected"|"not configured"  connected: at least one is
----@field endpoints table[]  name, role, status, state, error, latency, lag
+---@field endpoints table[]  name, role, status, state, draining, read_only, breaker, error, latency, lag
 
 local function describe(endpoint)
   local connected = endpoint.state == "up" and endpoint.failures == 0
@@ -16,6 +16,9 @@ local function describe(endpoint)
     role = endpoint.role,
     region = endpoint.region,
     state = endpoint.state,
+    draining = endpoint.draining,
+    read_only = endpoint.read_only,
+    breaker = endpoint.breaker,
     status = connected and "connected" or "disconnected",
     error = not connected and endpoint.error or nil,
     latency = endpoint.latency,
@@ -31,9 +34,9 @@ return function(cluster)
   for i, endpoint in ipairs(cluster.endpoints) do
     local e = describe(endpoint)
     endpoints[i] = e
-    if e.role == "primary" then
-      primary = primary or e.status == "connected"
-    else
+    if endpoint == cluster.primary then
+      primary = e.status == "connected"
+    elseif e.role ~= "primary" then
       replicas = replicas + 1
       connected = connected + (e.status == "connected" and 1 or 0)
     end

@@ -18,6 +18,11 @@ local M = {
   ---What a policy returns to refuse a query; the SQLSTATE is 42501 unless it says otherwise.
   ---@type fun(message: string, sqlstate?: string): moongate.Rejection
   reject = core.reject,
+  ---No new work for this endpoint from now on; what is under way ends, idle servers are closed.
+  ---@type fun(endpoint: moongate.Endpoint)
+  drain = core.drain,
+  ---@type fun(endpoint: moongate.Endpoint)
+  undrain = core.undrain,
 }
 
 ---@class moongate.Facts
@@ -49,6 +54,12 @@ local M = {
 ---@field in_flight integer
 ---@field waiting integer
 ---@field staleness number  seconds since it was known to hold all commits
+---@field timeline integer  0: not known
+---@field read_only boolean  it takes no writes (default_transaction_read_only), whatever its role
+---@field draining boolean   it gets no new work: see drain
+---@field breaker "closed"|"open"|"half_open"  open: its traffic fails, and goes elsewhere
+---@field drain fun(self)    as moongate.drain
+---@field undrain fun(self)
 
 ---@class moongate.Route
 
@@ -79,8 +90,8 @@ cluster_methods.route = core.checked("cluster:route", function(self, opts)
 end)
 
 ---@type fun(opts: table): moongate.Cluster
----opts: primary, replicas, pool, timeouts, users, databases, health, backoff, hold_limit, catalog_age,
----functions, policy, null
+---opts: primary, replicas, pool, timeouts, users, databases, health, backoff, breaker, hold_limit,
+---catalog_age, functions, policy, null
 M.cluster = core.checked("moongate.cluster", function(opts)
   local config, why = options.cluster(opts)
   if not config then return nil, why end

@@ -291,6 +291,7 @@ local cluster = options_of({
     timeout = some_seconds,
     fall = integer(1, 1000),
     rise = integer(1, 1000),
+    slow_start = seconds,
   },
   backoff = backoff,
   hold_limit = options_of {
@@ -299,6 +300,13 @@ local cluster = options_of({
   },
   catalog_age = seconds,
   functions = functions,
+  breaker = options_of {
+    failures = integer(0, 1000000),
+    window = some_seconds,
+    ratio = number(0, 1, "a number from 0 to 1"),
+    pause = some_seconds,
+    trials = integer(1, 1000),
+  },
   null = choice { "nil" },
   policy = factory,
 }, { "primary" })
@@ -326,6 +334,7 @@ function M.cluster(options)
     hold_limit = checked.hold_limit,
     catalog_age = checked.catalog_age,
     functions = checked.functions,
+    breaker = checked.breaker,
     null = checked.null,
     policy = checked.policy,
   }

@@ -12,6 +12,7 @@ static const struct health_config config = {
         .timeout = 1,
         .fall = 3,
         .rise = 2,
+        .slow_start = 10,
         .backoff = {.initial = 2, .factor = 2, .max = 32, .attempts = 5, .jitter = 0.2}};
 
 static enum health_change succeed(struct health *h, double now)
@@ -235,6 +236,76 @@ static void is_never_given_up_without_a_limit_of_attempts(void **state)
 	assert_int_equal(h.state, HEALTH_DOWN);
 }
 
+static void gets_its_weight_back_bit_by_bit(void **state)
+{
+	(void)state;
+	struct health h = down_at(100);
+	(void)succeed(&h, 102);
+	(void)succeed(&h, 103);
+	assert_near(health_share(&h, &config, 103), HEALTH_LEAST_SHARE);
+	assert_near(health_share(&h, &config, 103.5), HEALTH_LEAST_SHARE);
+	assert_near(health_share(&h, &config, 108), 0.5);
+	assert_near(health_share(&h, &config, 112), 0.9);
+	assert_near(health_share(&h, &config, 113), 1);
+	assert_near(health_share(&h, &config, 1000), 1);
+}
+
+static void has_its_whole_weight_at_the_start(void **state)
+{
+	(void)state;
+	struct health h = {0};
+	assert_near(health_share(&h, &config, 100), 1);
+	(void)succeed(&h, 100);
+	assert_near(health_share(&h, &config, 100), 1);
+}
+
+static void has_its_whole_weight_at_once_without_slow_start(void **state)
+{
+	(void)state;
+	struct health_config quick = config;
+	struct health h = down_at(100);
+	quick.slow_start = 0;
+	(void)health_report(&h, &quick, true, 102, PLAIN);
+	(void)health_report(&h, &quick, true, 103, PLAIN);
+	assert_true(health_usable(&h));
+	assert_near(health_share(&h, &quick, 103), 1);
+}
+
+static void one_suspicion_counts_once_and_never_takes_it_down(void **state)
+{
+	(void)state;
+	struct health h = {0};
+	struct health_config strict = config;
+	(void)succeed(&h, 100);
+	for (unsigned lost = 0; lost < 10; lost++)
+		health_suspect(&h, &config);
+	assert_int_equal(h.failures, 1);
+	assert_true(health_usable(&h));
+	(void)fail_at(&h, 100);
+	assert_int_equal(fail_at(&h, 101), HEALTH_WENT_DOWN);
+	strict.fall = 1;
+	h = (struct health){0};
+	health_suspect(&h, &strict);
+	assert_true(health_usable(&h));
+	assert_int_equal(h.failures, 0);
+}
+
+static void is_tried_at_once_for_a_reason(void **state)
+{
+	(void)state;
+	double now = 100;
+	struct health h = down_at(now);
+	health_retry(&h, 100.5);
+	assert_near(h.next, 100.5);
+	h = failed_at(&now);
+	health_retry(&h, now + 1);
+	assert_near(h.next, now + 1);
+	h = (struct health){0};
+	(void)succeed(&h, 100);
+	health_retry(&h, 100.5);
+	assert_near(h.next, 101);
+}
+
 static void names_its_states(void **state)
 {
 	(void)state;
@@ -263,6 +334,11 @@ int main(void)
 	        cmocka_unit_test(comes_back_from_failed),
 	        cmocka_unit_test(waits_for_demand_again_when_a_trial_fails),
 	        cmocka_unit_test(is_never_given_up_without_a_limit_of_attempts),
+	        cmocka_unit_test(gets_its_weight_back_bit_by_bit),
+	        cmocka_unit_test(has_its_whole_weight_at_the_start),
+	        cmocka_unit_test(has_its_whole_weight_at_once_without_slow_start),
+	        cmocka_unit_test(one_suspicion_counts_once_and_never_takes_it_down),
+	        cmocka_unit_test(is_tried_at_once_for_a_reason),
 	        cmocka_unit_test(names_its_states),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

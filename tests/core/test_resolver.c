@@ -26,6 +26,7 @@ struct answer {
 	unsigned calls;
 	enum status status;
 	char addresses[256], reason[512];
+	double ttl;
 };
 
 struct fixture {
@@ -108,13 +109,15 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static void note(enum status status, const char *addresses, const char *reason, void *arg)
+static void note(enum status status, const struct resolved *resolved, void *arg)
 {
+	const char *addresses = resolved->addresses, *reason = resolved->reason;
 	struct answer *answer = arg;
 	answer->calls++;
 	answer->status = status;
 	snprintf(answer->addresses, sizeof answer->addresses, "%s", addresses ? addresses : "");
 	snprintf(answer->reason, sizeof answer->reason, "%s", reason ? reason : "");
+	answer->ttl = resolved->ttl;
 }
 
 static struct answer resolve(struct fixture *f, const char *host)
@@ -135,6 +138,7 @@ static void passes_numeric_addresses_straight_through(void **state)
 		struct answer answer = resolve(f, hosts[i]);
 		assert_int_equal(answer.status, ST_OK);
 		assert_string_equal(answer.addresses, hosts[i]);
+		assert_near(answer.ttl, INFINITY);
 	}
 	assert_int_equal(f->asked, 0);
 }
@@ -156,6 +160,7 @@ static void asks_the_name_server_for_both_families(void **state)
 	assert_string_equal(answer.reason, "");
 	if (strcmp(answer.addresses, "192.0.2.7,2001:db8::7") != 0)
 		assert_string_equal(answer.addresses, "2001:db8::7,192.0.2.7");
+	assert_near(answer.ttl, 9);
 }
 
 static void asks_again_each_time(void **state)
@@ -269,16 +274,15 @@ struct last_words {
 };
 
 /* What a borrower's teardown may do from its own callback. */
-static void free_everything(enum status status, const char *addresses, const char *reason,
-                            void *arg)
+static void free_everything(enum status status, const struct resolved *answer, void *arg)
 {
 	struct last_words *words = arg;
 	resolver_cancel(words->query);
 	resolver_free(words->fixture->resolver);
 	words->fixture->resolver = NULL;
 	assert_int_equal(status, ST_OK);
-	assert_null(reason);
-	snprintf(words->addresses, sizeof words->addresses, "%s", addresses);
+	assert_null(answer->reason);
+	snprintf(words->addresses, sizeof words->addresses, "%s", answer->addresses);
 }
 
 static void a_callback_may_free_the_resolver(void **state)

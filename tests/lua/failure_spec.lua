@@ -97,6 +97,40 @@ describe("when a server dies", function()
     assert.equal("healthy", cluster:health().status)
   end)
 
+  it("gives no new work to an endpoint that is drained", function()
+    local first <const>, second <const> = cluster.endpoints[2], cluster.endpoints[3]
+    local function served_by()
+      return assert(cluster:query "select current_setting('port')::int as port")[1].port
+    end
+    wait.until_true("the first replica to serve", function() return served_by() == first.port end)
+    moongate.drain(first)
+    assert.is_true(first.draining)
+    for _ = 1, 30 do assert.equal(second.port, served_by()) end
+    local health = cluster:health()
+    assert.is_true(health.endpoints[2].draining)
+    assert.equal("connected", health.endpoints[2].status)
+    wait.until_true("its servers to be closed", function()
+      assert(cluster:query "select 1")
+      return pg.replicas[1]:psql [[select count(*) from pg_stat_activity
+        where backend_type = 'client backend' and pid <> pg_backend_pid() and query not like 'select r,%']] == "0"
+    end)
+    first:undrain()
+    assert.is_false(first.draining)
+    wait.until_true("it to serve again", function() return served_by() == first.port end)
+    assert.has_error(function() moongate.drain "replica1" end)
+    assert.has_error(function() first.drain() end)
+  end)
+
+  it("has writes wait for a primary that is drained, and says why in the end", function()
+    cluster.primary:drain()
+    local rows, message, code = cluster:query "insert into failure values (100)"
+    assert.is_nil(rows)
+    assert.equal("57P03", code)
+    assert.matches("the primary is drained", message)
+    cluster.primary:undrain()
+    assert.same({ affected_rows = 1 }, (cluster:query "insert into failure values (100)"))
+  end)
+
   it("sends writes to a replica that was promoted", function()
     assert.is_truthy(cluster:query "insert into failure values (3)")
     pg:wait_for_replay()

@@ -77,8 +77,10 @@ describe("without a primary", function()
     end
     assert.equal("8", pg.primary:psql "select count(*) from held where note like 'ordered%'")
     moongate:stop()
-    assert.matches("held:8", moongate:log())
-    assert.matches("held_released:8", moongate:log())
+    -- The very first write may have had to wait, too: until probes knew the primary.
+    local held, released = moongate:log():match "counts=held:(%d+),held_released:(%d+)"
+    assert.is_true(held == "8" or held == "9", "not held")
+    assert.equal(held, released)
   end)
 
   it("a write is told after the route's hold", function()

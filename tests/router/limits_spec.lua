@@ -139,7 +139,7 @@ describe("file descriptors", function()
   end)
 
   it("leave enough for servers, however many clients come", function()
-    start("64:64", "size = 10")
+    start("64:64", "size = 8")
     local clients = {}
     for i = 1, 80 do clients[i] = knock() end
     wait.until_true("the log to tell", function() return count "cannot accept clients" > 0 end)

@@ -142,6 +142,45 @@ describe("reload", function()
     assert.equal("3MB", client:value "show work_mem")
   end)
 
+  it("what the policy has noted of a session stays", function()
+    local noting = [[function(cluster)
+      local reads = cluster:route { to = "replicas", consistency = "eventual" }
+      local writes = cluster:route { to = "primary" }
+      return function(query)
+        local vars = query.session.vars
+        if query.tags.note then
+          vars.where, vars.count, vars.sure, vars[1.5], vars.more = query.tags.note, 7, true, "x", { 1 }
+        end
+        if vars.where == "primary" and vars.count == 7 and math.type(vars.count) == "integer" and vars.sure == true
+          and vars[1.5] == "x" and (query.tags.note or vars.more == nil or query.tags.first) then
+          return writes
+        end
+        return reads
+      end
+    end]]
+    start(script({ primary, first }, { policy = noting }))
+    local noted, plain = open(), open()
+    noted:query "select 1 /* note='primary' */"
+    assert.equal("" .. primary.port, noted:value "select current_setting('port') /* first='yes' */")
+    for _ = 1, 3 do
+      reload(script({ primary, first }, { policy = noting }))
+      assert.equal(primary.port, noted:served_by())
+      assert.equal(first.port, plain:served_by())
+    end
+    noted:quit()
+    assert.equal(first.port, open():served_by())
+  end)
+
+  it("new clients are greeted without a server, as before, where the endpoints are the same", function()
+    start(script({ primary }, { extra = "pool = { size = 1, acquire_timeout = 1 }," }))
+    local busy = open()
+    busy:query "begin"
+    busy:query "select 1"
+    reload(script({ primary }, { extra = "pool = { size = 1, acquire_timeout = 1 }," }))
+    open()
+    busy:query "commit"
+  end)
+
   it("a replica that is added serves reads", function()
     start(script({ primary, first }))
     local client = open()
@@ -322,6 +361,64 @@ describe("reload", function()
     reload(script({ primary, first }, { policy = 'require "moongate.policies.read_write_split"' }))
     assert.equal("1", client:value "select count(*) from reloads where note = 'mine'")
     assert.equal(primary.port, client:served_by())
+  end)
+
+  -- A policy whose reads have these options.
+  local function reading(options)
+    return ([[function(cluster)
+      local reads = cluster:route { to = "replicas", fallback = "primary", %s }
+      local writes = cluster:route { to = "primary" }
+      return function(query)
+        return query.intent == "read" and reads or writes
+      end
+    end]]):format(options)
+  end
+
+  local function pause_replay(node)
+    node:psql "select pg_wal_replay_pause()"
+    finally(function() node:psql "select pg_wal_replay_resume()" end)
+    wait.until_true("replay to be paused", function()
+      return node:psql "select pg_get_wal_replay_pause_state()" == "paused"
+    end)
+  end
+
+  it("a scope that the new script has holds for what was written before", function()
+    start(script({ primary, first }, { policy = reading 'consistency = "eventual"' }))
+    local writer, reader = open(), open()
+    pause_replay(first)
+    writer:query "insert into reloads (note) values ('of another')"
+    assert.equal("0", reader:value "select count(*) from reloads where note = 'of another'")
+    reload(script({ primary, first }, { policy = reading 'scope = "cluster"' }))
+    assert.equal("1", reader:value "select count(*) from reloads where note = 'of another'")
+  end)
+
+  it("a block that began by the old script tells the new scopes of all that it has written", function()
+    start(script({ primary, first }, { policy = reading 'consistency = "eventual"' }))
+    local writer, reader = open(), open()
+    writer:query "create table if not exists reloads_too (id int)"
+    pg:wait_for_replay()
+    writer:query "begin"
+    writer:query "insert into reloads (note) values ('in a block')"
+    reload(script({ primary, first }, { policy = reading 'scope = "table"' }))
+    wait.until_true("the replica to be fresh enough", function() return reader:served_by() == first.port end)
+    pause_replay(first)
+    writer:query "insert into reloads_too values (1)"
+    writer:query "commit"
+    assert.equal("1", reader:value "select count(*) from reloads where note = 'in a block'")
+  end)
+
+  it("a session does not take another endpoint for the one that it has read from", function()
+    start(script({ primary, first }, { policy = reading 'consistency = "session"' }))
+    local client = open()
+    pause_replay(second)
+    primary:psql "insert into reloads (note) values ('seen')"
+    wait.until_true("it to be seen", function()
+      return first:psql "select count(*) from reloads where note = 'seen'" == "1"
+    end)
+    assert.equal("1", client:value "select count(*) from reloads where note = 'seen'")
+    assert.equal(first.port, client:served_by())
+    reload(script({ primary, second, first }, { policy = reading 'consistency = "session"' }))
+    assert.equal("1", client:value "select count(*) from reloads where note = 'seen'")
   end)
 
   it("another address is listened on, and clients of the old one stay", function()

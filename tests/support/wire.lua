@@ -122,6 +122,7 @@ end
 ---@field pid integer  of BackendKeyData
 ---@field key string   its secret
 ---@field notifications { channel: string, payload: string }[]
+---@field torn boolean?  it has ended in the middle of a message
 local methods = {}
 local mt = { __name = "tests.wire", __index = methods }
 
@@ -156,10 +157,11 @@ end
 
 ---@return string? bytes  exactly `size`; nil where the connection has ended
 function methods:receive(size)
-  local bytes, err = self.socket:receive(size)
+  local bytes, err, part = self.socket:receive(size)
   if not bytes and err == "timeout" then
     fail("no %d bytes within %d s", size, SECONDS)
   end
+  self.torn = self.torn or part ~= nil and part ~= ""
   return bytes
 end
 
@@ -169,7 +171,9 @@ function methods:read()
   local head = self:receive(5)
   if not head then return nil end
   local kind, length = string.unpack(">c1I4", head)
-  local body = length > 4 and self:receive(length - 4) or ""
+  local body = ""
+  if length > 4 then body = self:receive(length - 4) end
+  self.torn = self.torn or not body
   return body and { type = kind, body = body }
 end
 
