@@ -212,6 +212,8 @@ void cluster_retire(struct cluster *cluster)
 {
 	cluster->name = "";
 	patroni_stop(cluster->patroni);
+	catalogs_free(cluster->catalogs);
+	cluster->catalogs = NULL;
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
 		struct endpoint *e = cluster->endpoints[i];
 		struct pool *pool, *next;

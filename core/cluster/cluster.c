@@ -264,6 +264,9 @@ struct cluster *cluster_new(struct context *context, const struct cluster_config
 	list_init(&cluster->retired);
 	if (!build_limits(cluster, config))
 		goto no_memory;
+	cluster->catalogs = catalogs_new(cluster, &config->catalogs);
+	if (!cluster->catalogs)
+		goto no_memory;
 	cluster->endpoints = calloc(CLUSTER_ENDPOINTS, sizeof(struct endpoint *));
 	if (!cluster->endpoints)
 		goto no_memory;
@@ -332,6 +335,7 @@ void cluster_free(struct cluster *cluster)
 		return;
 	dispatch_close_all(cluster);
 	patroni_free(cluster->patroni);
+	catalogs_free(cluster->catalogs);
 	for (size_t i = 0; i < cluster->endpoint_count; i++)
 		endpoint_free(cluster->endpoints[i]);
 	routes_free(cluster->routes);

@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/status.h"
 #include "cluster/breaker.h"
+#include "cluster/catalogs.h"
 #include "cluster/context.h"
 #include "cluster/counters.h"
 #include "cluster/freshness.h"
@@ -67,6 +68,7 @@ struct cluster_config {
 	struct session_overrides users, databases; /* a user's win over a database's */
 	struct health_config health;
 	struct hold_limit hold_limit;
+	struct catalogs_config catalogs;
 	struct breaker_config breaker;
 	const struct patroni_config *patroni; /* who says which endpoints there are, beside those
 	                                         above; NULL: nobody */
@@ -134,11 +136,12 @@ struct cluster {
 	double suspected;  /* since when */
 	double complained; /* when a split was last logged */
 	struct freshness freshness;
-	struct writes *writes; /* when what was written; NULL: no route has such a scope */
-	unsigned scopes;       /* that routes have beside the session: bits 1 << enum scope */
-	bool keeps_reads;      /* a route has the level `session` */
-	double wanted;         /* replicas that are not fresh as of then are probed again soon */
-	struct route *routes;  /* all that were made, for freeing */
+	struct catalogs *catalogs; /* of its databases */
+	struct writes *writes;     /* when what was written; NULL: no route has such a scope */
+	unsigned scopes;           /* that routes have beside the session: bits 1 << enum scope */
+	bool keeps_reads;          /* a route has the level `session` */
+	double wanted;        /* replicas that are not fresh as of then are probed again soon */
+	struct route *routes; /* all that were made, for freeing */
 	struct route *default_read;  /* replicas by weight, read-your-writes, else the primary */
 	struct route *default_write; /* the primary */
 	bool introduced;      /* a client has said who it is, so that probes know what to say */

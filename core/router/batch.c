@@ -134,8 +134,8 @@ static enum status add_text(const struct scan *s, const char *sql, size_t size)
 	enum status status;
 	if (s->reader->unreadable)
 		return add_unread(s, true);
-	const struct facts *facts =
-	        classifier_facts(s->reader->classifier, sql, size, s->reader->standard_strings);
+	const struct facts *facts = classifier_facts(s->reader->classifier, s->reader->catalog, sql,
+	                                             size, s->reader->standard_strings);
 	if (add_facts(s, facts, &status)) {
 		s->batch->sql = sql;
 		s->batch->sql_size = size;
@@ -148,7 +148,7 @@ static enum status add_statement(const struct scan *s, struct statement *stateme
 	enum status status;
 	if (s->reader->unreadable)
 		return add_unread(s, true);
-	if (add_facts(s, statement_facts(statement), &status)) {
+	if (add_facts(s, statement_facts(statement, s->reader->catalog), &status)) {
 		s->batch->statement = statement;
 		s->batch->sql = statement->body;
 		s->batch->sql_size = statement->sql_size;

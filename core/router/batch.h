@@ -64,7 +64,8 @@ struct batch_tables {
 struct batch_reader {
 	struct classifier *classifier;
 	const struct statement_table *statements;
-	uint64_t parse_key; /* of the client's settings */
+	uint64_t parse_key;            /* of the client's settings */
+	const struct catalog *catalog; /* of the client's database; NULL: not known */
 	bool standard_strings;
 	bool unreadable;             /* the client's encoding: no text can be judged */
 	struct prepared_name *names; /* the client's */

@@ -58,6 +58,8 @@ void client_drop(struct client *c)
 	relay_abandon(c);
 	if (c->home)
 		policy_session_end(c->home->policy, &(struct session_facts){.vars = c->vars});
+	catalogs_leave(c->catalog);
+	c->catalog = NULL;
 	ev_io_stop(loop_of(c), &c->reader);
 	ev_io_stop(loop_of(c), &c->writer);
 	cancel_key_end(&c->worker->keys, &c->key);
@@ -171,6 +173,11 @@ bool client_find_home(struct client *c)
 		c->exchange->need.reader = CLUSTER_ENDPOINTS;
 	c->config =
 	        c->home ? cluster_session_config(c->home->cluster, c->user, c->database) : &none;
+	catalogs_leave(c->catalog);
+	c->catalog = NULL;
+	if (c->home)
+		c->catalog = catalogs_join(c->home->cluster->catalogs, c->user, c->database);
+	catalogs_want(c->catalog);
 	return c->home != NULL;
 }
 

@@ -38,12 +38,13 @@ struct client {
 	const struct script_cluster *home; /* its database's cluster and policy; NULL: not known
 	                                      yet, or not served any more */
 	const struct session_config *config;
-	char *user, *database;       /* in one block, `user`'s */
-	struct settings *startup;    /* what its startup packet asks for */
-	struct settings *settings;   /* what it has now */
-	struct prepared_name *names; /* uthash: its prepared statements */
-	struct statement *unnamed;   /* its unnamed one; NULL: none */
-	struct demands *demands;     /* demands.h; NULL: none of its own */
+	struct catalog_source *catalog; /* its database's; NULL: not known yet */
+	char *user, *database;          /* in one block, `user`'s */
+	struct settings *startup;       /* what its startup packet asks for */
+	struct settings *settings;      /* what it has now */
+	struct prepared_name *names;    /* uthash: its prepared statements */
+	struct statement *unnamed;      /* its unnamed one; NULL: none */
+	struct demands *demands;        /* demands.h; NULL: none of its own */
 	struct block block;
 	struct cancel_key key;
 	double last_write;     /* when a write of its was last seen done; -INFINITY: never */
@@ -84,6 +85,12 @@ bool client_has_left(const struct client *c);
 
 /* It has these settings from now on. Takes the reference over. */
 void client_set_settings(struct client *c, struct settings *settings);
+
+/* What is known of its database now; NULL: nothing. */
+static inline const struct catalog *client_catalog(const struct client *c)
+{
+	return c->catalog ? c->catalog->catalog : NULL;
+}
 
 /* What a client is told whose database is not the routing script's any more. */
 #define CLIENT_NOT_SERVED "this database is not served any more"

@@ -224,6 +224,8 @@ enum status errand_after_batch(struct exchange *x)
 		return ST_CLOSED;
 	if (status == ST_OK && x->status == 'I' && errand_is_due(x))
 		status = errand_ask(x);
+	if (x->status == 'I' && x->effects & EFFECT_DDL)
+		catalogs_stale(x->client->catalog);
 	if (x->status == 'I')
 		x->effects = 0;
 	else

@@ -90,7 +90,8 @@ static void print_text(const char *sql, size_t size, const struct facts *f, cons
 
 static void explain_one(struct explain *e, const char *sql, size_t size)
 {
-	const struct facts *facts = classifier_facts(e->classifier, sql, size, true);
+	const struct facts *facts = classifier_facts(
+	        e->classifier, catalogs_said(e->home->cluster->catalogs), sql, size, true);
 	const struct query query = {.facts = facts,
 	                            .sql = sql,
 	                            .sql_size = size,

@@ -22,10 +22,10 @@ static const struct facts *facts_of(const struct client *c, const struct batch *
 	if (b->facts)
 		return b->facts;
 	if (b->statement)
-		return statement_facts(b->statement);
+		return statement_facts(b->statement, client_catalog(c));
 	if (b->sql)
-		return classifier_facts(c->worker->classifier, b->sql, b->sql_size,
-		                        c->standard_strings);
+		return classifier_facts(c->worker->classifier, client_catalog(c), b->sql,
+		                        b->sql_size, c->standard_strings);
 	return &none;
 }
 

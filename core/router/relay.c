@@ -12,6 +12,7 @@
 #include "router/own.h"
 #include "router/refusal.h"
 #include "router/rewrite.h"
+#include "router/sequences.h"
 #include "router/wash.h"
 #include "wire/frame.h"
 #include "wire/message.h"
@@ -108,6 +109,21 @@ static void note_resets(struct exchange *x, const struct batch *b)
 	x->reset_check = true;
 }
 
+/* The catalog lacks a change that was seen: who knows what the defaults and triggers of a table do
+ * by now. */
+static bool writes_unseen(const struct client *c, const struct batch *b)
+{
+	return b->writes && c->catalog && c->catalog->behind && !(c->pins & RELAY_PIN_SESSION);
+}
+
+static unsigned kept_effects(const struct client *c, const struct batch *b)
+{
+	unsigned kept = b->effects & EFFECTS_KEPT;
+	if (b->pins & PIN_TEMP && b->statements == 1)
+		kept &= ~(unsigned)EFFECT_DDL; /* of its own session: in no catalog of ours */
+	return writes_unseen(c, b) ? kept | EFFECT_MAY_PIN : kept;
+}
+
 /* What the session will have to be asked about. */
 static enum status note_effects(struct exchange *x, const struct batch *b)
 {
@@ -122,13 +138,13 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 	if (b->effects & EFFECT_RESET && b->statements == 1)
 		status = buffer_append(&x->reset, buffer_data(touched), buffer_size(touched));
 	if (c->pins & RELAY_PIN_SESSION) {
-		x->effects |= b->effects & EFFECTS_RESET;
+		x->effects |= b->effects & (EFFECTS_RESET | EFFECT_DDL);
 		return status;
 	}
 	if (b->pins & PIN_TEMP)
 		session_distrust(x->session);
 	c->unread |= b->unread;
-	x->effects |= (b->effects & EFFECTS_KEPT) | (b->pins ? RELAY_EFFECT_PINNED : 0);
+	x->effects |= kept_effects(c, b) | (b->pins ? RELAY_EFFECT_PINNED : 0);
 	if (status != ST_OK || buffer_size(touched) == 0)
 		return status;
 	if (x->touching != x->sending + 1)
@@ -172,11 +188,12 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 		x->settling = x->pushed + 1;
 	begin_watch(x, b, bytes);
 	enum status status = note_effects(x, b);
-	if (status == ST_OK && b->effects & EFFECT_SEQUENCE && !x->wrote)
+	if (status == ST_OK && sequences_are_due(x, b))
 		status = errand_forget_sequences(x);
 	if (status == ST_OK)
 		status = relay_send_batch(x, b, bytes);
 	demands_sent(x, b);
+	sequences_sent(x, b);
 	x->wrote |= b->writes;
 	x->passing = b->passing;
 	x->open = b->end == BATCH_NO_ANSWER;
@@ -278,8 +295,10 @@ static enum status may_go(struct client *c, const struct batch *b)
 		return ST_AGAIN;
 	if (x->outstanding && buffer_size(&c->worker->touched))
 		return ST_AGAIN; /* what fails of it is to be told from what does not */
-	if (x->open && !b->extended)
+	if (x->open && (!b->extended || sequences_are_due(x, b)))
 		return may_join(x);
+	if (x->outstanding && sequences_are_due(x, b))
+		return ST_AGAIN; /* of our own queries the answers come first */
 	if (bound(c, x))
 		return ST_OK;
 	if (x->errand_count || exchange_uncertain(x))

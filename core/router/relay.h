@@ -107,6 +107,7 @@ struct exchange {
 	uint8_t errands[RELAY_ERRANDS];
 	bool asking;           /* one of them is about the session: nothing may change it now */
 	bool asked_pins;       /* the question is about pins, too */
+	bool drew;             /* the client may have drawn from a sequence there */
 	unsigned asked_rows;   /* rows of its answer that have come */
 	bool discarded;        /* DISCARD ALL was done */
 	bool was_reset;        /* RESET, or SET ... TO DEFAULT, perhaps */

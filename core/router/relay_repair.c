@@ -270,8 +270,9 @@ static void learn(struct exchange *x)
 	struct client *c = x->client;
 	const struct batch *b = &x->replay_batch;
 	if (b->sql)
-		classifier_learn_write(c->worker->classifier, b->sql, b->sql_size,
-		                       c->standard_strings);
+		classifier_learn_write(c->worker->classifier, client_catalog(c), b->sql,
+		                       b->sql_size, c->standard_strings);
+	catalogs_taught(c->catalog);
 	log_info(&c->worker->context.log, "a replica refused a statement: run on the primary",
 	         LOG_T("endpoint", x->server->endpoint->name));
 	x->flags[x->first] |= BATCH_WRITE;

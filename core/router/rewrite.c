@@ -194,7 +194,7 @@ static enum status parse_unnamed(struct rewriter *r, const struct message *m, co
 	if (!statement)
 		return ST_ENOMEM;
 	if (r->batch->deallocates) {
-		const struct facts *facts = statement_facts(statement);
+		const struct facts *facts = statement_facts(statement, client_catalog(r->client));
 		const char *name = facts->kind == SQL_DEALLOCATE ? facts->name : NULL;
 		if (name && names_find(r->client->names, name)) {
 			enum status status = deallocate(r, m, "", name);

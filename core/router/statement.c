@@ -58,17 +58,18 @@ void statement_unref(struct statement *s)
 	free(s);
 }
 
-const struct facts *statement_facts(struct statement *s)
+const struct facts *statement_facts(struct statement *s, const struct catalog *catalog)
 {
 	struct classifier *classifier = s->table->classifier;
-	uint64_t epoch = classifier_epoch(classifier);
-	if (s->facts && s->epoch == epoch)
+	uint64_t epoch = classifier_epoch(classifier), version = catalog_version(catalog);
+	if (s->facts && s->epoch == epoch && s->catalog == version)
 		return s->facts;
 	const struct facts *facts =
-	        classifier_facts(classifier, s->body, s->sql_size, s->standard_strings);
+	        classifier_facts(classifier, catalog, s->body, s->sql_size, s->standard_strings);
 	free(s->facts);
 	s->facts = facts_copy(facts);
 	s->epoch = epoch;
+	s->catalog = version;
 	return s->facts ? s->facts : facts;
 }
 

@@ -24,8 +24,8 @@ struct statement {
 	struct statement_table *table;
 	unsigned refs;
 	struct statement_key key;
-	struct facts *facts; /* as of `epoch`; NULL: not asked for yet */
-	uint64_t epoch;
+	struct facts *facts;     /* as of `epoch` and `catalog`; NULL: not asked for yet */
+	uint64_t epoch, catalog; /* the catalog's version */
 	bool standard_strings;
 	size_t size, sql_size; /* of body; of its text, without the NUL */
 	char body[];           /* of a Parse message, behind the name: text, parameter types */
@@ -52,8 +52,9 @@ struct statement *statement_of(struct statement_table *table, struct statement_k
 struct statement *statement_ref(struct statement *s);
 void statement_unref(struct statement *s); /* NULL is fine */
 
-/* What it is; valid until the next call for any statement or the classifier. */
-const struct facts *statement_facts(struct statement *s);
+/* What it is in a database with this catalog; valid until the next call for any statement or the
+ * classifier. */
+const struct facts *statement_facts(struct statement *s, const struct catalog *catalog);
 
 /* A client's name for a statement. */
 struct prepared_name {

@@ -33,7 +33,7 @@ static int classify(lua_State *L)
 	size_t size;
 	const char *sql = luaL_checklstring(L, 1, &size);
 	struct classifier *c = state_classifier(L, state_of(L));
-	const struct facts *f = classifier_facts(c, sql, size, true);
+	const struct facts *f = classifier_facts(c, NULL, sql, size, true);
 	snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, f->fingerprint);
 	lua_createtable(L, 0, 9);
 	lua_pushstring(L, f->intent == INTENT_READ ? "read" : "write");

@@ -148,6 +148,36 @@ static struct breaker_config take_breaker(lua_State *L, int options)
 	return c;
 }
 
+/* The array stays on the stack, in a userdata of its own; the names stay in their table. */
+static const char *const *take_names(lua_State *L, int table, const char *key, size_t *count)
+{
+	if (!take_table(L, table, key))
+		return NULL; /* nil stays in its place */
+	int t = lua_gettop(L);
+	*count = lua_rawlen(L, t);
+	const char **names = lua_newuserdatauv(L, *count * sizeof *names + 1, 0);
+	for (size_t i = 0; i < *count; i++) {
+		if (lua_rawgeti(L, t, (lua_Integer)i + 1) != LUA_TSTRING)
+			luaL_error(L, "moongate.core: %s must be a list of names", key);
+		names[i] = lua_tostring(L, -1);
+		lua_pop(L, 1);
+	}
+	lua_remove(L, t);
+	return names;
+}
+
+static struct catalogs_config take_catalogs(lua_State *L, int options)
+{
+	struct catalogs_config c = CATALOGS_DEFAULTS;
+	c.age = take_number(L, options, "catalog_age", c.age);
+	if (!take_table(L, options, "functions"))
+		return c;
+	int t = lua_gettop(L);
+	c.functions.reads = take_names(L, t, "read", &c.functions.read_count);
+	c.functions.writes = take_names(L, t, "write", &c.functions.write_count);
+	return c;
+}
+
 /* The strings stay in their tables, which the options hold. */
 static struct endpoint_config take_endpoint(lua_State *L, int t)
 {
@@ -267,6 +297,7 @@ static int new_cluster(lua_State *L)
 	config.databases = take_overrides(L, 1, "databases");
 	struct patroni_config patroni;
 	config.patroni = take_patroni(L, 1, &patroni) ? &patroni : NULL;
+	config.catalogs = take_catalogs(L, 1);
 	h->cluster = cluster_new(h->state->context, &config, wrong, sizeof wrong);
 	lua_settop(L, 3);
 	if (!h->cluster) {
@@ -274,6 +305,8 @@ static int new_cluster(lua_State *L)
 		lua_pushstring(L, wrong);
 		return 2;
 	}
+	if (h->state->embedded)
+		h->catalog = catalogs_join(h->cluster->catalogs, NULL, NULL);
 	h->null_as_nil = take_string(L, 1, "null", NULL) != NULL;
 	if (!lua_isnil(L, 2))
 		set_policy(L, 2, 3, h);
@@ -344,6 +377,8 @@ static int cluster_gc(lua_State *L)
 	if (!h->cluster)
 		return 0;
 	loans_end(&h->loans);
+	catalogs_leave(h->catalog);
+	h->catalog = NULL;
 	cluster_free(h->cluster);
 	h->cluster = NULL;
 	return 0;

@@ -83,16 +83,19 @@ static void run(lua_State *L, struct connection *c, struct blocking *b,
                 const struct exec_query *query)
 {
 	struct classifier *classifier = state_classifier(L, c->owner->state);
-	const struct facts *f = classifier_facts(classifier, query->sql, strlen(query->sql), true);
+	const struct facts *f = classifier_facts(classifier, cluster_handle_catalog(c->owner),
+	                                         query->sql, strlen(query->sql), true);
 	bool write = f->intent == INTENT_WRITE;
 	bool may_commit = write && (!in_block(c) || (f->effects & EFFECT_END));
-	bool unpins = f->effects & EFFECT_UNPIN_ALL;
+	bool unpins = f->effects & EFFECT_UNPIN_ALL, changes = f->effects & EFFECT_DDL;
 	unsigned pins = facts_pins_with_settings(f);
 	c->loan.pins |= pins;
 	operation_run(&b->op, &c->loan, query, may_commit, blocking_done);
 	blocking_wait(L, b);
 	if (unpins && !*b->op.sqlstate)
 		c->loan.pins = pins; /* DISCARD ALL has run: it fails inside of a block */
+	if (changes)
+		catalogs_stale(c->owner->catalog);
 	if (may_commit)
 		handle_wrote(c->owner, 0, NULL);
 	if (c->loan.server)

@@ -66,14 +66,23 @@ static int push_refusal(lua_State *L, const char *message, const char *sqlstate)
 	return 3;
 }
 
+static void learn(struct cluster_handle *h, struct classifier *classifier, const char *sql)
+{
+	classifier_learn_write(classifier, cluster_handle_catalog(h), sql, strlen(sql), true);
+	catalogs_taught(h->catalog);
+}
+
 /* cluster:query(sql, ...): rows, or nil, message, code. */
 static int cluster_query(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
 	struct classifier *classifier = state_classifier(L, h->state);
 	struct exec_query query = take_query(L, 2);
-	const struct facts *facts =
-	        classifier_facts(classifier, query.sql, strlen(query.sql), true);
+	const struct facts *facts = classifier_facts(classifier, cluster_handle_catalog(h),
+	                                             query.sql, strlen(query.sql), true);
+	bool changes = facts->effects & EFFECT_DDL;
+	if (facts->function_count && facts->effects & EFFECT_MAY_PIN)
+		catalogs_want(h->catalog); /* for its next call */
 	enum intent intent = facts->intent;
 	unsigned pins = facts_pins_with_settings(facts);
 	struct aim aim = {.need = h->need};
@@ -105,7 +114,9 @@ static int cluster_query(lua_State *L)
 	if (b->op.dispatch.endpoint)
 		handle_read(h, b->op.dispatch.endpoint);
 	if (b->op.refused_by_replica)
-		classifier_learn_write(classifier, query.sql, strlen(query.sql), true);
+		learn(h, classifier, query.sql);
+	if (changes)
+		catalogs_stale(h->catalog);
 	return blocking_result(L, b, h->null_as_nil);
 }
 
@@ -116,7 +127,8 @@ static int cluster_verdict(lua_State *L)
 	struct cluster_handle *h = check_cluster(L, 1);
 	const char *sql = luaL_checkstring(L, 2);
 	struct classifier *classifier = state_classifier(L, h->state);
-	const struct facts *facts = classifier_facts(classifier, sql, strlen(sql), true);
+	const struct facts *facts =
+	        classifier_facts(classifier, cluster_handle_catalog(h), sql, strlen(sql), true);
 	uint64_t key = 0;
 	struct query q = question(h, facts, sql, 0, &key);
 	struct verdict v = decide(L, h, &q);

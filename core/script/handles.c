@@ -51,6 +51,11 @@ int field_unknown(lua_State *L, const char *what, const char *const *names, size
 	return luaL_error(L, "%s has no field \"%s\"; it has %s", what, key, lua_tostring(L, -1));
 }
 
+const struct catalog *cluster_handle_catalog(const struct cluster_handle *h)
+{
+	return h->catalog ? h->catalog->catalog : NULL;
+}
+
 struct cluster_handle *check_cluster(lua_State *L, int index)
 {
 	struct cluster_handle *h = luaL_testudata(L, index, CLUSTER_HANDLE);

@@ -39,8 +39,9 @@ struct cluster_handle {
 	struct cluster *cluster; /* NULL: closed */
 	struct state *state;
 	struct policy policy;
-	struct session_facts session; /* the embedded module's own: one per cluster */
-	double last_write;            /* see struct demand */
+	struct catalog_source *catalog; /* of the URLs' database */
+	struct session_facts session;   /* the embedded module's own: one per cluster */
+	double last_write;              /* see struct demand */
 	struct need need; /* what else its reads have to see: the handle is one session */
 	bool null_as_nil; /* rows leave NULL out, instead of moongate.NULL */
 	struct route_handle *routes; /* all that were made: CLUSTER_ROUTES_TABLE keeps them */
@@ -97,6 +98,9 @@ int field_unknown(lua_State *L, const char *what, const char *const *names, size
 
 /* The cluster at `index`; raises where it is none, or closed. */
 struct cluster_handle *check_cluster(lua_State *L, int index);
+
+/* What is known of its database now; NULL: nothing. */
+const struct catalog *cluster_handle_catalog(const struct cluster_handle *h);
 
 /* Pushes the one userdata that stands for this endpoint. `cluster` is an absolute index. */
 void push_endpoint(lua_State *L, int cluster, unsigned index);

@@ -30,6 +30,7 @@ struct classifier {
 };
 
 struct statement {
+	const struct catalog *catalog;
 	const char *sql;
 	size_t size;
 	bool standard_strings;
@@ -54,7 +55,8 @@ struct classifier *classifier_new(size_t entries)
 	random_secret(c->secrets, sizeof(c->secrets));
 	/* The parser's first run in a process takes a hundred times longer than the next. */
 	struct draft draft = {0};
-	if (parse(&draft, "select 1", true))
+	struct catalog_lookup nothing = catalog_lookup(NULL);
+	if (parse(&draft, &nothing, "select 1", true))
 		free(draft_finish(&draft));
 	return c;
 }
@@ -75,7 +77,8 @@ static struct cache_key key_of(struct classifier *c, const struct statement *s, 
 	size_t size = way == BY_FORM ? c->form.size : s->size;
 	XXH128_hash_t hash = XXH3_128bits_withSecret(
 	        bytes, size, c->secrets[s->standard_strings][way], SECRET_SIZE);
-	return (struct cache_key){.low = hash.low64, .high = hash.high64};
+	return (struct cache_key){.low = hash.low64 ^ catalog_version(s->catalog),
+	                          .high = hash.high64};
 }
 
 /* Where literals decide, their form has them; the fingerprint never does. */
@@ -138,7 +141,8 @@ static struct facts *parse_and_remember(struct classifier *c, const struct state
 	c->stats.misses++;
 	uint64_t fingerprint = 0;
 	struct draft draft = {0};
-	bool parsed = parse(&draft, s->sql, s->standard_strings);
+	const struct catalog_lookup catalog = catalog_lookup(s->catalog);
+	bool parsed = parse(&draft, &catalog, s->sql, s->standard_strings);
 	bool odd = c->form.odd;
 	make_form(c, s, &fingerprint);
 	if (parsed)
@@ -168,18 +172,20 @@ static struct facts *lookup(struct classifier *c, const struct statement *s)
 	return parse_and_remember(c, s, by_form);
 }
 
-const struct facts *classifier_facts(struct classifier *c, const char *sql, size_t size,
-                                     bool standard_strings)
+const struct facts *classifier_facts(struct classifier *c, const struct catalog *catalog,
+                                     const char *sql, size_t size, bool standard_strings)
 {
-	struct statement s = {.sql = sql, .size = size, .standard_strings = standard_strings};
+	struct statement s = {
+	        .catalog = catalog, .sql = sql, .size = size, .standard_strings = standard_strings};
 	const struct facts *facts = lookup(c, &s);
 	return facts ? facts : keep_last(c, unparsed(&s, "is beyond the limits"));
 }
 
-void classifier_learn_write(struct classifier *c, const char *sql, size_t size,
-                            bool standard_strings)
+void classifier_learn_write(struct classifier *c, const struct catalog *catalog, const char *sql,
+                            size_t size, bool standard_strings)
 {
-	struct statement s = {.sql = sql, .size = size, .standard_strings = standard_strings};
+	struct statement s = {
+	        .catalog = catalog, .sql = sql, .size = size, .standard_strings = standard_strings};
 	struct facts *facts = lookup(c, &s);
 	if (!facts || facts->intent == INTENT_WRITE)
 		return;

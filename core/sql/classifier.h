@@ -10,6 +10,7 @@
 #ifndef MOONGATE_SQL_CLASSIFIER_H
 #define MOONGATE_SQL_CLASSIFIER_H
 
+#include "sql/catalog.h"
 #include "sql/facts.h"
 
 struct classifier;
@@ -25,15 +26,17 @@ struct classifier_stats {
 struct classifier *classifier_new(size_t entries);
 void classifier_free(struct classifier *c); /* NULL is fine */
 
-/* The facts of `sql`, `size` bytes long and followed by a NUL at sql[size].
+/* The facts of `sql`, `size` bytes long and followed by a NUL at sql[size], in a database whose
+ * catalog is `catalog`; NULL: it is not known.
  * `standard_strings` is the session's standard_conforming_strings.
  * Never NULL. Valid until the next call on this classifier; facts_copy() keeps them longer. */
-const struct facts *classifier_facts(struct classifier *c, const char *sql, size_t size,
-                                     bool standard_strings);
+const struct facts *classifier_facts(struct classifier *c, const struct catalog *catalog,
+                                     const char *sql, size_t size, bool standard_strings);
 
-/* The intent of statements like this one is `write` from now on, as a server has shown. */
-void classifier_learn_write(struct classifier *c, const char *sql, size_t size,
-                            bool standard_strings);
+/* The intent of statements like this one is `write` from now on, as a server has shown, for as long
+ * as the catalog says what it says. */
+void classifier_learn_write(struct classifier *c, const struct catalog *catalog, const char *sql,
+                            size_t size, bool standard_strings);
 
 /* Grows whenever classifier_learn_write() has changed what a statement is: facts_copy()s made
  * before may be wrong. */

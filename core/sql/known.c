@@ -160,6 +160,7 @@ struct known_function known_function(const char *schema, const char *name)
 	static const struct known_function reads = {.reason = NULL},
 	                                   unknown = {.effects = EFFECT_VOLATILE |
 	                                                         EFFECTS_OF_HIDDEN_CODE,
+	                                              .unknown = true,
 	                                              .reason =
 	                                                      "calls a function that is not known "
 	                                                      "to only read"};

@@ -10,6 +10,7 @@
 struct known_function {
 	unsigned pins, effects;
 	const char *reason; /* a static string */
+	bool unknown;       /* it is none of PostgreSQL's own */
 };
 
 /* `schema` is NULL where the text names none. What is not known may write. */

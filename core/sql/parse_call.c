@@ -1,6 +1,6 @@
 /* parse_call.c - what calling a function does, going by its name and its constant arguments. */
 /* SPDX-License-Identifier: MIT */
-#include "sql/known.h"
+#include "sql/catalog_known.h"
 #include "sql/lexer.h"
 #include "sql/parse_session.h"
 
@@ -55,10 +55,5 @@ void walk_call(struct walk *w, const FuncCall *call)
 		if (strcmp(name, "current_setting") == 0)
 			see_current_setting(w, call);
 	}
-	struct known_function known = known_function(schema, name);
-	if (!known.reason)
-		return;
-	walk_write(w, known.effects, known.reason);
-	if (!w->now.quiet)
-		w->draft->pins |= known.pins;
+	walk_known(w, catalog_function(w->catalog, schema, name));
 }

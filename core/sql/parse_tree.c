@@ -6,8 +6,6 @@
 #include <nodes/nodeFuncs.h>
 /* clang-format on */
 
-#include "sql/known.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,6 +97,20 @@ void walk_relation(struct walk *w, const RangeVar *relation)
 	}
 }
 
+static const char *const says_catalog = "names what may write, says the catalog";
+
+static void see_name(struct walk *w, enum catalog_kind kind, const char *schema, const char *name)
+{
+	walk_known(w, known_of_traits(catalog_look(w->catalog, kind, schema, name), says_catalog));
+}
+
+void walk_target(struct walk *w, const RangeVar *relation)
+{
+	walk_relation(w, relation);
+	if (relation)
+		see_name(w, CATALOG_WRITTEN, relation->schemaname, relation->relname);
+}
+
 void walk_relations(struct walk *w, const List *relations)
 {
 	for (int i = 0; i < list_length(relations); i++)
@@ -122,14 +134,52 @@ static void see_relation(struct walk *w, const RangeVar *relation)
 	walk_relation(w, relation);
 	if (known_node_relation(relation->schemaname, relation->relname))
 		walk_write(w, EFFECT_NODE, "reads what tells of the node or the session");
+	see_name(w, CATALOG_RELATION, relation->schemaname, relation->relname);
 }
 
-/* Operators named without a schema are PostgreSQL's own as a rule, and hardly ever VOLATILE. */
+/* Operators named without a schema are PostgreSQL's own as a rule, and hardly ever VOLATILE: a
+ * catalog lists the others. */
 static void see_operator(struct walk *w, const List *name)
 {
-	if (list_length(name) > 1 && strcmp(walk_name(linitial(name)), "pg_catalog") != 0)
-		walk_write(w, EFFECT_VOLATILE | EFFECTS_OF_HIDDEN_CODE,
-		           "uses an operator that is not known to only read");
+	int parts = list_length(name);
+	if (parts == 0)
+		return;
+	const char *schema = parts > 1 ? walk_name(list_nth(name, parts - 2)) : NULL;
+	if (schema && strcmp(schema, "pg_catalog") == 0)
+		return;
+	unsigned traits =
+	        catalog_look(w->catalog, CATALOG_OPERATOR, schema, walk_name(llast(name)));
+	if (traits & TRAIT_UNKNOWN)
+		traits = TRAIT_WRITES | TRAIT_HIDDEN;
+	walk_known(w, known_of_traits(traits, "uses an operator that is not known to only read"));
+}
+
+/* BETWEEN stands for two operators. */
+static void see_expression(struct walk *w, const A_Expr *expression)
+{
+	see_operator(w, expression->name);
+	if (expression->kind < AEXPR_BETWEEN || expression->kind > AEXPR_NOT_BETWEEN_SYM)
+		return;
+	see_name(w, CATALOG_OPERATOR, NULL, ">=");
+	see_name(w, CATALOG_OPERATOR, NULL, "<=");
+}
+
+/* A cast's target, which may be a domain with checks. */
+static void see_type(struct walk *w, const TypeName *type)
+{
+	int parts = list_length(type->names);
+	if (parts > 0)
+		see_name(w, CATALOG_TYPE,
+		         parts > 1 ? walk_name(list_nth(type->names, parts - 2)) : NULL,
+		         walk_name(llast(type->names)));
+}
+
+/* t.f and (x).f may call f(t). The first part of t.f is none. */
+static void see_fields(struct walk *w, const List *parts, int first)
+{
+	for (int i = first; i < list_length(parts); i++)
+		if (IsA(list_nth(parts, i), String))
+			see_name(w, CATALOG_FIELD, NULL, walk_name(list_nth(parts, i)));
 }
 
 static void see_select(struct walk *w, const SelectStmt *select)
@@ -150,7 +200,7 @@ static void see_select(struct walk *w, const SelectStmt *select)
 static void see_modification(struct walk *w, const RangeVar *target, const WithClause *with)
 {
 	walk_write(w, 0, "modifies data");
-	walk_relation(w, target);
+	walk_target(w, target);
 	if (with)
 		see_with(w, with);
 }
@@ -193,7 +243,16 @@ static bool see(struct walk *w, Node *node)
 		see_modification(w, ((MergeStmt *)node)->relation, ((MergeStmt *)node)->withClause);
 		return true;
 	case T_A_Expr:
-		see_operator(w, castNode(A_Expr, node)->name);
+		see_expression(w, castNode(A_Expr, node));
+		return true;
+	case T_TypeName:
+		see_type(w, castNode(TypeName, node));
+		return true;
+	case T_ColumnRef:
+		see_fields(w, castNode(ColumnRef, node)->fields, 1);
+		return true;
+	case T_A_Indirection:
+		see_fields(w, castNode(A_Indirection, node)->indirection, 0);
 		return true;
 	case T_SubLink:
 		see_operator(w, castNode(SubLink, node)->operName);

@@ -12,6 +12,7 @@
 #include <nodes/parsenodes.h>
 /* clang-format on */
 
+#include "sql/catalog_known.h"
 #include "sql/draft.h"
 
 /* The common table expressions that a name may mean: the first `visible` ones of `ctes`, then
@@ -30,6 +31,7 @@ struct item {
 
 struct walk {
 	struct draft *draft;
+	const struct catalog_lookup *catalog;
 	const char *text; /* of the statement */
 	size_t size;
 	bool standard_strings;
@@ -47,6 +49,9 @@ void walk_tree(struct walk *w, void *node, bool quiet);
 
 /* Notes a relation that the statement names, whatever for. NULL is fine. */
 void walk_relation(struct walk *w, const RangeVar *relation);
+
+/* The same, of one that is written to: what its defaults and triggers do. NULL is fine. */
+void walk_target(struct walk *w, const RangeVar *relation);
 
 /* A list of them. */
 void walk_relations(struct walk *w, const List *relations);
@@ -80,6 +85,16 @@ bool walk_definition(struct walk *w, Node *node);
 
 /* A function call's own effects; its arguments are walked over by the caller. */
 void walk_call(struct walk *w, const FuncCall *call);
+
+/* What running it amounts to. */
+static inline void walk_known(struct walk *w, struct known_function known)
+{
+	if (w->now.quiet || !known.reason)
+		return;
+	w->draft->pins |= known.pins;
+	w->draft->effects |= known.effects;
+	draft_write(w->draft, known.reason);
+}
 
 static inline void walk_write(struct walk *w, unsigned effects, const char *reason)
 {

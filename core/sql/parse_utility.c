@@ -20,8 +20,10 @@ static void walk_copy(struct walk *w, const CopyStmt *copy)
 		walk_write(w, EFFECT_COPY_FILE, "uses a file of the server's");
 	else
 		w->draft->effects |= copy->is_from ? EFFECT_COPY_IN : EFFECT_COPY_OUT;
-	if (copy->is_from)
+	if (copy->is_from) {
 		walk_write(w, 0, "modifies data");
+		walk_target(w, copy->relation);
+	}
 }
 
 /* ANALYZE, unless it is clearly turned off. */
@@ -113,6 +115,12 @@ static void walk_do(struct walk *w)
 	words_of_program(w->draft, w->text, w->size, w->standard_strings, true);
 }
 
+static void walk_truncate(struct walk *w, const List *relations)
+{
+	for (int i = 0; i < list_length(relations); i++)
+		walk_target(w, list_nth(relations, i));
+}
+
 static void walk_vacuum(struct walk *w, const VacuumStmt *vacuum)
 {
 	for (int i = 0; i < list_length(vacuum->rels); i++)
@@ -166,7 +174,7 @@ static void note_names(struct walk *w, Node *node)
 		walk_relations(w, castNode(LockStmt, node)->relations);
 		break;
 	case T_TruncateStmt:
-		walk_relations(w, castNode(TruncateStmt, node)->relations);
+		walk_truncate(w, castNode(TruncateStmt, node)->relations);
 		break;
 	case T_VacuumStmt:
 		walk_vacuum(w, castNode(VacuumStmt, node));

@@ -49,31 +49,33 @@ static void walk_statement(struct walk *w, Node *node)
 	walk_tree(w, node, false);
 }
 
-static void walk_statements(struct draft *d, const char *sql, bool standard_strings,
-                            const List *statements)
+static void walk_statements(struct walk *w, const char *sql, const List *statements)
 {
-	struct walk w = {.draft = d, .standard_strings = standard_strings};
+	struct draft *d = w->draft;
 	d->kind = SQL_EMPTY;
 	d->statements = (unsigned)list_length(statements);
 	for (int i = 0; i < list_length(statements); i++) {
 		const RawStmt *raw = list_nth(statements, i);
-		w.text = sql + raw->stmt_location;
-		w.size = raw->stmt_len ? (size_t)raw->stmt_len : strlen(w.text);
-		walk_statement(&w, raw->stmt);
+		w->text = sql + raw->stmt_location;
+		w->size = raw->stmt_len ? (size_t)raw->stmt_len : strlen(w->text);
+		walk_statement(w, raw->stmt);
 	}
 	if (d->statements > 1)
 		d->kind = SQL_MULTI;
-	walk_free(&w);
+	walk_free(w);
 }
 
-bool parse(struct draft *draft, const char *sql, bool standard_strings)
+bool parse(struct draft *draft, const struct catalog_lookup *catalog, const char *sql,
+           bool standard_strings)
 {
+	struct walk walk = {
+	        .draft = draft, .catalog = catalog, .standard_strings = standard_strings};
 	MemoryContext context = pg_query_enter_memory_context();
 	configure(standard_strings);
 	PgQueryInternalParsetreeAndError result = pg_query_raw_parse(sql);
 	bool parsed = !result.error;
 	if (parsed)
-		walk_statements(draft, sql, standard_strings, result.tree);
+		walk_statements(&walk, sql, result.tree);
 	else
 		pg_query_free_error(result.error);
 	free(result.stderr_buffer);

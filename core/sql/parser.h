@@ -6,6 +6,7 @@
 #ifndef MOONGATE_SQL_PARSER_H
 #define MOONGATE_SQL_PARSER_H
 
+#include "sql/catalog.h"
 #include "sql/draft.h"
 
 /* What keeps a parse below 50 ms, with room to spare (a token costs 0.1-0.6 us, a unit of operator
@@ -15,8 +16,9 @@
 #define PARSE_TOKENS        ((size_t)50000)
 #define PARSE_OPERATOR_COST ((uint64_t)1000000)
 
-/* Fills the draft; false when `sql` is no statement that the grammar knows. `sql` ends with a NUL
- * and is within the limits. */
-bool parse(struct draft *draft, const char *sql, bool standard_strings);
+/* Fills the draft, by what the catalog says of names; false when `sql` is no statement that the
+ * grammar knows. `sql` ends with a NUL and is within the limits. */
+bool parse(struct draft *draft, const struct catalog_lookup *catalog, const char *sql,
+           bool standard_strings);
 
 #endif

@@ -105,7 +105,7 @@ M.patroni = core.checked("moongate.patroni", options.patroni)
 
 ---@type fun(opts: table): moongate.Cluster
 ---opts: patroni, or primary and replicas; pool, timeouts, users, databases, health, backoff, breaker,
----hold_limit, policy, null
+---hold_limit, catalog_age, functions, policy, null
 M.cluster = core.checked("moongate.cluster", function(opts)
   local config, why = options.cluster(opts)
   if not config then return nil, why end

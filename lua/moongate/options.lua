@@ -331,6 +331,22 @@ local function is_patroni(value, where)
   return must_be("a moongate.patroni { url = ... }")(value, where)
 end
 
+local function_names = list_of(name, "a list of functions' names")
+
+local function_lists = options_of { read = function_names, write = function_names }
+
+---What operators say of functions. One cannot be both.
+local function functions(value, where)
+  local checked, why = function_lists(value, where)
+  if not checked then return nil, why end
+  local reads = {}
+  for _, each in ipairs(checked.read or {}) do reads[each] = true end
+  for _, each in ipairs(checked.write or {}) do
+    if reads[each] then return nil, ("%s has %q both in read and in write"):format(where, each) end
+  end
+  return checked
+end
+
 local cluster = options_of({
   primary = endpoint,
   patroni = is_patroni,
@@ -351,6 +367,8 @@ local cluster = options_of({
     queries = integer(1, 10000000),
     bytes = integer(1, 1 << 40),
   },
+  catalog_age = seconds,
+  functions = functions,
   breaker = options_of {
     failures = integer(0, 1000000),
     window = some_seconds,
@@ -388,6 +406,8 @@ function M.cluster(options)
     health = checked.health,
     backoff = checked.backoff,
     hold_limit = checked.hold_limit,
+    catalog_age = checked.catalog_age,
+    functions = checked.functions,
     breaker = checked.breaker,
     null = checked.null,
     policy = checked.policy,

@@ -29,7 +29,7 @@ static int tear_down(void **state)
 
 static const struct facts *facts_of(void **state, const char *sql)
 {
-	return classifier_facts(classifier(state), sql, strlen(sql), true);
+	return classifier_facts(classifier(state), NULL, sql, strlen(sql), true);
 }
 
 static struct corpus *whole_corpus(void)
@@ -51,8 +51,8 @@ static void statements_are_what_the_corpus_says(void **state)
 	unsigned mistakes = 0;
 	for (size_t i = 0; i < corpus->count; i++) {
 		const struct record *r = &corpus->records[i];
-		const struct facts *facts =
-		        classifier_facts(classifier(state), r->sql, r->size, r->standard_strings);
+		const struct facts *facts = classifier_facts(classifier(state), NULL, r->sql,
+		                                             r->size, r->standard_strings);
 		char found[1024] = "", expected[1024];
 		/* "effects=" alone: there are none. */
 		snprintf(expected, sizeof(expected), "%s", r->expected);
@@ -97,8 +97,8 @@ static bool same_facts(const struct facts *a, const struct facts *b)
 static const struct facts *fresh_facts(struct classifier *forgetful, const char *sql, size_t size,
                                        bool standard_strings)
 {
-	classifier_facts(forgetful, "end", 3, true);
-	return classifier_facts(forgetful, sql, size, standard_strings);
+	classifier_facts(forgetful, NULL, "end", 3, true);
+	return classifier_facts(forgetful, NULL, sql, size, standard_strings);
 }
 
 /* Changes digits, letters, quotes and brackets: what a cache's key may lose sight of. */
@@ -127,7 +127,7 @@ static void mutate(char *sql, size_t size, uint64_t *random)
 static void check_mutation(struct classifier *cached, struct classifier *forgetful, const char *sql,
                            size_t size, bool standard_strings)
 {
-	const struct facts *a = classifier_facts(cached, sql, size, standard_strings);
+	const struct facts *a = classifier_facts(cached, NULL, sql, size, standard_strings);
 	const struct facts *b = fresh_facts(forgetful, sql, size, standard_strings);
 	if (!same_facts(a, b) && b->kind != SQL_UNKNOWN) {
 		char found[1024], expected[1024];
@@ -234,9 +234,10 @@ static void the_same_text_means_another_with_another_setting(void **state)
 	static const char sql[] = "select '\\'; delete from t; --'";
 	size_t size = strlen(sql);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(classifier_facts(classifier(state), sql, size, false)->intent,
-		                 INTENT_READ);
-		assert_int_equal(classifier_facts(classifier(state), sql, size, true)->intent,
+		assert_int_equal(
+		        classifier_facts(classifier(state), NULL, sql, size, false)->intent,
+		        INTENT_READ);
+		assert_int_equal(classifier_facts(classifier(state), NULL, sql, size, true)->intent,
 		                 INTENT_WRITE);
 	}
 }
@@ -246,9 +247,10 @@ static void a_literal_that_decides_is_read_as_the_setting_says(void **state)
 	static const char sql[] = "select set_config('search_path', 'pg\\_temp', true)";
 	size_t size = strlen(sql);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(classifier_facts(classifier(state), sql, size, false)->pins,
+		assert_int_equal(classifier_facts(classifier(state), NULL, sql, size, false)->pins,
 		                 PIN_TEMP);
-		assert_int_equal(classifier_facts(classifier(state), sql, size, true)->pins, 0);
+		assert_int_equal(classifier_facts(classifier(state), NULL, sql, size, true)->pins,
+		                 0);
 	}
 }
 
@@ -256,12 +258,12 @@ static void a_statement_that_a_server_refused_is_a_write_from_then_on(void **sta
 {
 	static const char sql[] = "select * from v where a = 1";
 	assert_int_equal(facts_of(state, sql)->intent, INTENT_READ);
-	classifier_learn_write(classifier(state), sql, strlen(sql), true);
+	classifier_learn_write(classifier(state), NULL, sql, strlen(sql), true);
 	const struct facts *facts = facts_of(state, "select * from v where a = 2");
 	assert_int_equal(facts->intent, INTENT_WRITE);
 	assert_non_null(facts->reason);
 	assert_int_equal(facts->kind, SQL_SELECT);
-	classifier_learn_write(classifier(state), "select * from w", 15, true);
+	classifier_learn_write(classifier(state), NULL, "select * from w", 15, true);
 	assert_int_equal(facts_of(state, "select * from w")->intent, INTENT_WRITE);
 	assert_int_equal(facts_of(state, "select * from u")->intent, INTENT_READ);
 }
@@ -280,18 +282,18 @@ static void the_least_recently_used_statement_goes_first(void **state)
 {
 	(void)state;
 	struct classifier *c = classifier_new(2);
-	classifier_facts(c, "select a", 8, true);
-	classifier_facts(c, "select b", 8, true);
-	classifier_facts(c, "select a", 8, true);
-	classifier_facts(c, "select c", 8, true);
+	classifier_facts(c, NULL, "select a", 8, true);
+	classifier_facts(c, NULL, "select b", 8, true);
+	classifier_facts(c, NULL, "select a", 8, true);
+	classifier_facts(c, NULL, "select c", 8, true);
 	struct classifier_stats stats = classifier_stats(c);
 	assert_int_equal(stats.hits, 1);
 	assert_int_equal(stats.misses, 3);
 	assert_int_equal(stats.evictions, 1);
 	assert_int_equal(stats.entries, 2);
-	classifier_facts(c, "select a", 8, true);
+	classifier_facts(c, NULL, "select a", 8, true);
 	assert_int_equal(classifier_stats(c).hits, 2);
-	classifier_facts(c, "select b", 8, true);
+	classifier_facts(c, NULL, "select b", 8, true);
 	assert_int_equal(classifier_stats(c).hits, 2);
 	classifier_free(c);
 }
@@ -303,11 +305,11 @@ static void the_epoch_grows_when_a_statement_becomes_a_write(void **state)
 	uint64_t epoch = classifier_epoch(c);
 	facts_of(state, "select * from v");
 	assert_int_equal(classifier_epoch(c), epoch);
-	classifier_learn_write(c, "select * from v", 15, true);
+	classifier_learn_write(c, NULL, "select * from v", 15, true);
 	assert_true(classifier_epoch(c) > epoch);
 	epoch = classifier_epoch(c);
-	classifier_learn_write(c, "select * from v", 15, true);
-	classifier_learn_write(c, "delete from v", 13, true);
+	classifier_learn_write(c, NULL, "select * from v", 15, true);
+	classifier_learn_write(c, NULL, "delete from v", 13, true);
 	assert_int_equal(classifier_epoch(c), epoch);
 }
 
@@ -316,8 +318,8 @@ static void a_copy_outlives_its_classifier(void **state)
 	(void)state;
 	static const char sql[] = "select now() from a, b where set_config(e'X.y', '', false) = ''";
 	struct classifier *c = classifier_new(1);
-	struct facts *copy = facts_copy(classifier_facts(c, sql, sizeof(sql) - 1, true));
-	struct facts *named = facts_copy(classifier_facts(c, "execute \"P\"", 11, true));
+	struct facts *copy = facts_copy(classifier_facts(c, NULL, sql, sizeof(sql) - 1, true));
+	struct facts *named = facts_copy(classifier_facts(c, NULL, "execute \"P\"", 11, true));
 	classifier_free(c);
 	assert_int_equal(copy->table_count, 2);
 	assert_string_equal(copy->tables[1], "b");
@@ -343,8 +345,9 @@ static void settings_pin_whom_they_cannot_follow(void **state)
 static void a_text_with_a_nul_inside_is_in_doubt(void **state)
 {
 	static const char sql[] = "select 1 \0; delete from t";
-	assert_int_equal(classifier_facts(classifier(state), sql, sizeof(sql) - 1, true)->intent,
-	                 INTENT_WRITE);
+	assert_int_equal(
+	        classifier_facts(classifier(state), NULL, sql, sizeof(sql) - 1, true)->intent,
+	        INTENT_WRITE);
 	assert_int_equal(facts_of(state, "select 1 ")->intent, INTENT_READ);
 }
 

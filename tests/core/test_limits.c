@@ -101,7 +101,8 @@ static void classify_all_shapes(void)
 			char *text = repeated(shapes[i], counts[j], &size);
 			double start = cpu_now();
 			for (int standard = 0; standard < 2; standard++) {
-				const struct facts *f = classifier_facts(c, text, size, standard);
+				const struct facts *f =
+				        classifier_facts(c, NULL, text, size, standard);
 				assert_true(f->kind < SQL_KINDS);
 				assert_true((f->intent == INTENT_READ) == (f->reason == NULL));
 			}
@@ -144,7 +145,7 @@ static enum intent intent_of(const char *before, const char *unit, const char *a
 	size_t size;
 	char *text = repeated(shape, count, &size);
 	struct classifier *c = classifier_new(1);
-	enum intent intent = classifier_facts(c, text, size, true)->intent;
+	enum intent intent = classifier_facts(c, NULL, text, size, true)->intent;
 	classifier_free(c);
 	free(text);
 	return intent;
@@ -181,11 +182,12 @@ static void a_long_list_is_known_by_a_short_one(void **state)
 	size_t size;
 	char *text = repeated(list, 100000, &size);
 	struct classifier *c = classifier_new(10);
-	assert_int_equal(classifier_facts(c, text, size, true)->intent, INTENT_WRITE);
+	assert_int_equal(classifier_facts(c, NULL, text, size, true)->intent, INTENT_WRITE);
 	assert_int_equal(classifier_stats(c).refused, 1);
-	assert_int_equal(classifier_facts(c, "select * from t where a in (2)", 30, true)->intent,
-	                 INTENT_READ);
-	assert_int_equal(classifier_facts(c, text, size, true)->intent, INTENT_READ);
+	assert_int_equal(
+	        classifier_facts(c, NULL, "select * from t where a in (2)", 30, true)->intent,
+	        INTENT_READ);
+	assert_int_equal(classifier_facts(c, NULL, text, size, true)->intent, INTENT_READ);
 	assert_int_equal(classifier_stats(c).hits, 1);
 	classifier_free(c);
 	free(text);
@@ -197,7 +199,7 @@ static unsigned pins_of(const char *before, const char *unit, const char *after,
 	size_t size;
 	char *text = repeated(shape, count, &size);
 	struct classifier *c = classifier_new(1);
-	const struct facts *facts = classifier_facts(c, text, size, true);
+	const struct facts *facts = classifier_facts(c, NULL, text, size, true);
 	assert_int_equal(facts->kind, SQL_UNKNOWN);
 	unsigned pins = facts->pins;
 	classifier_free(c);
@@ -228,7 +230,7 @@ static void too_many_names_are_a_write(void **state)
 	}
 	*at = '\0';
 	struct classifier *c = classifier_new(1);
-	const struct facts *facts = classifier_facts(c, text, strlen(text), true);
+	const struct facts *facts = classifier_facts(c, NULL, text, strlen(text), true);
 	assert_int_equal(facts->intent, INTENT_WRITE);
 	assert_int_equal(facts->kind, SQL_UNKNOWN);
 	classifier_free(c);

@@ -266,4 +266,29 @@ describe("cluster:query", function()
     assert.equal(50000, #rows)
     assert.equal(50000, rows[50000].id)
   end)
+
+  it("judges functions by what the operator says, and by the catalog once it has been of use", function()
+    pg.primary:psql [[create or replace function lua_reads() returns text language plpgsql as
+      $$ begin return current_setting('port'); end $$]]
+    pg:wait_for_replay()
+    local function port_of(c) return tonumber(c:query("select lua_reads() as port")[1].port) end
+    local options = {
+      primary = pg.primary.url,
+      replicas = { pg.replicas[1].url, pg.replicas[2].url },
+      functions = { read = { "lua_reads" } },
+      policy = require "moongate.policies.read_write_split",
+    }
+    do
+      local told <close> = moongate.cluster(options)
+      assert.equal("healthy", told:health().status)
+      wait.until_true("a replica to be fresh enough", function() return port_of(told) ~= pg.primary.port end)
+    end
+    options.functions = nil
+    local looks <close> = moongate.cluster(options)
+    assert.equal(pg.primary.port, port_of(looks)) -- nothing is known yet, and now it is wanted
+    wait.until_true("the catalog to be read as the loop turns", function()
+      looks:health()
+      return port_of(looks) ~= pg.primary.port
+    end)
+  end)
 end)

@@ -210,6 +210,9 @@ describe("a paused cluster", function()
     other:send(wire.query "select 'held'")
     assert.is_true(is_silent(other))
     client:query "commit"
+    wait.until_true("the server to be given back", function()
+      return metric 'servers_at_work{cluster="%*"}' == "0"
+    end)
     assert.same({ paused = true, at_work = 0, held = 1 }, order "/pause?cluster=*")
     assert.equal("1", metric 'queries_held{cluster="%*"}')
     assert.equal("1", metric 'paused{cluster="%*"}')

@@ -323,7 +323,7 @@ describe("reload", function()
         where backend_type = 'client backend' and query not like '%pg_is_in_recovery%' and pid <> pg_backend_pid()]]
     end
     clients[4]:query "commit"
-    assert.equal("4", open_servers())
+    wait.until_true("the look at the catalog to be over", function() return open_servers() == "4" end)
     reload(text(2))
     wait.until_true("the idle one to be closed", function() return open_servers() == "3" end)
     for i = 1, 3 do clients[i]:query "commit" end
