@@ -10,7 +10,8 @@
 #                                at length with MOONGATE_CHAOS=long
 #                                patroni: three nodes under Patroni; left out where it is not installed
 #
-# Tests tagged #release measure memory or time, which sanitizers distort: `sanitized` leaves them out.
+# Tests tagged #release measure memory or time, which sanitizers distort, and those tagged #slow wait most
+# of their time for something that other tests do, too: `sanitized` leaves both out.
 # Exit status 1 where a test failed, or none ran.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -101,7 +102,7 @@ sanitized() {
 	export ASAN_OPTIONS="log_path=$reports/report:detect_leaks=1"
 	export UBSAN_OPTIONS="log_path=$reports/report:print_stacktrace=1"
 	export MOONGATE_BIN="$build/asan/moongate"
-	specs sanitized tests/router --exclude-tags=release
+	specs sanitized tests/router --exclude-tags=release,slow
 	unset ASAN_OPTIONS UBSAN_OPTIONS
 	for report in "$reports"/*; do
 		[ -e "$report" ] || continue

@@ -86,10 +86,12 @@ local function measure_all(pg, running, settings, arguments)
     for _, setting in ipairs(settings) do
       for i = 1, #running do
         local peer = running[(i + round) % #running + 1]
-        local result = measure(pg, peer, setting, arguments.seconds)
-        table.insert(samples[setting][peer.name], result)
-        say("round %d  %-8s %2d clients  %-17s %8.0f tps  %s", round, setting.mode, setting.clients,
-          peer.name, result.tps, result.cpu and ("%5.1f us CPU per query"):format(result.cpu) or "")
+        if not peer.only or peer.only == setting.mode then
+          local result = measure(pg, peer, setting, arguments.seconds)
+          table.insert(samples[setting][peer.name], result)
+          say("round %d  %-8s %2d clients  %-17s %8.0f tps  %s", round, setting.mode, setting.clients,
+            peer.name, result.tps, result.cpu and ("%5.1f us CPU per query"):format(result.cpu) or "")
+        end
       end
     end
   end

@@ -14,6 +14,7 @@ local START_SECONDS, STOP_SECONDS = 10, 15
 ---@field name string
 ---@field port integer               where pgbench connects to
 ---@field process moongate.Process?  the proxy; nil: there is none
+---@field only string?               the one query mode that it is measured in; nil: all
 local methods = {}
 local mt = { __name = "bench.peer", __index = methods }
 
@@ -119,7 +120,8 @@ local function start_pgbouncer(pg, name)
   return self
 end
 
-local function start_moongate(pg, name, replicas)
+---@param options { replica: boolean?, mode: string? }  the pool's mode
+local function start_moongate(pg, name, options)
   local port = process.free_port()
   local address = ("127.0.0.1:%d"):format(port)
   local binary = os.getenv "MOONGATE_BIN" or "build/moongate"
@@ -128,22 +130,29 @@ local function start_moongate(pg, name, replicas)
     { env = {
       PATH = os.getenv("PATH"),
       DATABASE_URL = pg.primary.url,
-      DATABASE_REPLICA_URL = replicas and pg.replicas[1].url or nil,
+      DATABASE_REPLICA_URL = options.replica and pg.replicas[1].url or nil,
       MOONGATE_LISTEN = address,
       MOONGATE_LOG = "info",
       BENCH_POOL_SIZE = tostring(M.POOL_SIZE),
+      BENCH_POOL_MODE = options.mode,
     } })
 end
 
 local starters = {
   direct = start_direct,
   pgbouncer = start_pgbouncer,
-  moongate = function(pg, name) return start_moongate(pg, name, false) end,
-  ["moongate+replica"] = function(pg, name) return start_moongate(pg, name, true) end,
+  moongate = function(pg, name) return start_moongate(pg, name, {}) end,
+  ["moongate+replica"] = function(pg, name) return start_moongate(pg, name, { replica = true }) end,
+  -- What an old PgBouncer does with prepared statements, done alike.
+  ["moongate+sessions"] = function(pg, name)
+    local self = start_moongate(pg, name, { mode = "session" })
+    self.only = "prepared"
+    return self
+  end,
 }
 
 ---In the order of the table.
-M.names = { "direct", "pgbouncer", "moongate", "moongate+replica" }
+M.names = { "direct", "pgbouncer", "moongate", "moongate+replica", "moongate+sessions" }
 
 ---Which PostgreSQL and which PgBouncer.
 ---@return string[]

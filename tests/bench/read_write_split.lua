@@ -4,6 +4,6 @@ local moongate = require "moongate"
 
 local options = moongate.from_env()
 options.policy = require "moongate.policies.read_write_split"
-options.pool = { size = tonumber(os.getenv "BENCH_POOL_SIZE") }
+options.pool = { size = tonumber(os.getenv "BENCH_POOL_SIZE"), mode = os.getenv "BENCH_POOL_MODE" }
 
 return moongate.router { listen = os.getenv "MOONGATE_LISTEN", cluster = moongate.cluster(options) }

@@ -76,7 +76,9 @@ function M.new(settings, running, samples)
   for _, setting in ipairs(settings) do
     local of_peer = samples[setting]
     for _, peer in ipairs(running) do
-      rows[#rows + 1] = row_of(setting, peer.name, of_peer[peer.name], of_peer[BASELINE])
+      if #of_peer[peer.name] > 0 then
+        rows[#rows + 1] = row_of(setting, peer.name, of_peer[peer.name], of_peer[BASELINE])
+      end
     end
   end
   return rows

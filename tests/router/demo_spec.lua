@@ -5,7 +5,7 @@ local router = require "tests.support.router"
 local uv = require "luv"
 local wait = require "tests.support.wait"
 
-describe("moongate demo", function()
+describe("moongate demo #slow", function()
   local tmp, demo
 
   -- In a folder for temporary files of its own: whatever is left can only be the demo's.

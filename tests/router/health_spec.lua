@@ -114,7 +114,7 @@ describe("an endpoint", function()
       where backend_type = 'client backend' and pid <> pg_backend_pid() and query not like 'select r,%']])
   end
 
-  describe("that hangs", function()
+  describe("that hangs #slow", function()
     local QUICK = [[
       health = { interval = 0.05, timeout = 0.2, fall = 3, rise = 1 },
       backoff = { initial = 0.1, max = 0.2, attempts = 0, jitter = 0 },
@@ -152,7 +152,7 @@ describe("an endpoint", function()
     end)
   end)
 
-  it("is tried after the backoff's delays, five times, and then when a query wants it", function()
+  it("is tried after the backoff's delays, five times, and then when a query wants it #slow", function()
     local node = pg.replicas[1]
     start [[
       health = { interval = 0.05, timeout = 1, fall = 2, rise = 1 },

@@ -143,7 +143,7 @@ describe("a replica that comes and goes", function()
     backoff = { initial = 0.1, factor = 2, max = 1.6, attempts = 5, jitter = 0 },
   ]]
 
-  it("is tried five times at growing intervals, then when a query wants it", function()
+  it("is tried five times at growing intervals, then when a query wants it #slow", function()
     replica:stop()
     moongate = router.start { pg = pg, admin = true, text = router.script(pg, { extra = QUICK }) }
     local waits = {}
