@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/cluster.h"
 
+#include "base/complaint.h"
 #include "base/random.h"
 #include "cluster/addresses.h"
 #include "cluster/conninfo.h"
@@ -12,32 +13,16 @@
 #include "cluster/writes.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct complaint {
-	char *text;
-	size_t size;
-};
-
-__attribute__((format(printf, 2, 3))) static bool complain(const struct complaint *to,
-                                                           const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	vsnprintf(to->text, to->size, format, args);
-	va_end(args);
-	return false;
-}
 
 static bool in_range(double value, double low)
 {
 	return isfinite(value) && value >= low;
 }
 
-static bool check_pool(const struct pool_config *p, const struct complaint *to)
+static bool check_pool(const struct pool_config *p, const struct complaint_to *to)
 {
 	if (p->size == 0)
 		return complain(to, "pool.size must be at least 1");
@@ -59,7 +44,7 @@ static bool check_pool(const struct pool_config *p, const struct complaint *to)
 	return true;
 }
 
-static bool check_times(const struct session_config *s, const struct complaint *to)
+static bool check_times(const struct session_config *s, const struct complaint_to *to)
 {
 	if (in_range(s->query_timeout, 0) && in_range(s->transaction_timeout, 0) &&
 	    in_range(s->idle_transaction_timeout, 0) && in_range(s->client_idle_timeout, 0))
@@ -67,7 +52,7 @@ static bool check_times(const struct session_config *s, const struct complaint *
 	return complain(to, "timeouts must be seconds of at least 0");
 }
 
-static bool check_overrides(const struct session_overrides *o, const struct complaint *to)
+static bool check_overrides(const struct session_overrides *o, const struct complaint_to *to)
 {
 	for (size_t i = 0; i < o->count; i++) {
 		const struct session_override *each = &o->list[i];
@@ -79,13 +64,13 @@ static bool check_overrides(const struct session_overrides *o, const struct comp
 	return true;
 }
 
-static bool check_sessions(const struct cluster_config *c, const struct complaint *to)
+static bool check_sessions(const struct cluster_config *c, const struct complaint_to *to)
 {
 	return check_times(&c->session, to) && check_overrides(&c->users, to) &&
 	       check_overrides(&c->databases, to);
 }
 
-static bool check_breaker(const struct breaker_config *b, const struct complaint *to)
+static bool check_breaker(const struct breaker_config *b, const struct complaint_to *to)
 {
 	if (b->failures == 0)
 		return true; /* it is off */
@@ -97,7 +82,7 @@ static bool check_breaker(const struct breaker_config *b, const struct complaint
 	return true;
 }
 
-static bool check(const struct cluster_config *c, const struct complaint *to)
+static bool check(const struct cluster_config *c, const struct complaint_to *to)
 {
 	const struct backoff_config *b = &c->health.backoff;
 	size_t primaries = 0;
@@ -182,7 +167,7 @@ static bool build_parts(struct endpoint *e, const struct endpoint_config *config
 struct endpoint *endpoint_new(struct cluster *cluster, size_t index,
                               const struct endpoint_config *config, char *error, size_t error_size)
 {
-	const struct complaint to = {error, error_size};
+	const struct complaint_to to = {error, error_size};
 	char wrong[200] = "";
 	struct endpoint *e = calloc(1, sizeof *e);
 	if (!e) {
@@ -214,7 +199,7 @@ struct endpoint *endpoint_new(struct cluster *cluster, size_t index,
 	return NULL;
 }
 
-static bool build_defaults(struct cluster *cluster, const struct complaint *to)
+static bool build_defaults(struct cluster *cluster, const struct complaint_to *to)
 {
 	cluster->default_read =
 	        route_new(cluster, &(struct route_config){
@@ -242,7 +227,7 @@ static bool build_limits(struct cluster *cluster, const struct cluster_config *c
 struct cluster *cluster_new(struct context *context, const struct cluster_config *config,
                             char *error, size_t error_size)
 {
-	const struct complaint to = {error, error_size};
+	const struct complaint_to to = {error, error_size};
 	if (!check(config, &to))
 		return NULL;
 	struct cluster *cluster = calloc(1, sizeof *cluster);

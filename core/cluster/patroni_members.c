@@ -2,26 +2,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/patroni_members.h"
 
+#include "base/complaint.h"
+
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct complaint {
-	char *text;
-	size_t size;
-};
-
-__attribute__((format(printf, 2, 3))) static bool complain(const struct complaint *to,
-                                                           const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	vsnprintf(to->text, to->size, format, args);
-	va_end(args);
-	return false;
-}
 
 static bool is_one_of(const char *text, const char *const *list)
 {
@@ -54,7 +40,8 @@ static bool copy(char **to, const char *text)
 	return !text || *to;
 }
 
-static bool read_member(struct patroni_member *m, const json_t *object, const struct complaint *to)
+static bool read_member(struct patroni_member *m, const json_t *object,
+                        const struct complaint_to *to)
 {
 	static const char *const leaders[] = {"leader", "master", "primary", NULL};
 	static const char *const running[] = {"running", "streaming", "in archive recovery", NULL};
@@ -72,7 +59,7 @@ static bool read_member(struct patroni_member *m, const json_t *object, const st
 }
 
 static bool read_all(struct patroni_members *members, const json_t *list,
-                     const struct complaint *to)
+                     const struct complaint_to *to)
 {
 	size_t i;
 	const json_t *each;
@@ -96,7 +83,7 @@ static bool read_all(struct patroni_members *members, const json_t *list,
 bool patroni_members_parse(struct patroni_members *members, const char *body, size_t size,
                            char *error, size_t error_size)
 {
-	const struct complaint to = {error, error_size};
+	const struct complaint_to to = {error, error_size};
 	json_error_t wrong;
 	*members = (struct patroni_members){0};
 	json_t *answer = json_loadb(body, size, 0, &wrong);

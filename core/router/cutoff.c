@@ -7,7 +7,6 @@
 #include "router/rewrite.h"
 #include "wire/message.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define ROLLED_BACK "the server connection was lost; the transaction is rolled back"

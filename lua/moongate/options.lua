@@ -245,22 +245,25 @@ local override = options_of {
   client_idle_timeout = seconds,
 }
 
----A list of overrides, each with its `name`, from a table by name.
-local function overrides_of(what)
+---A list of what `check` accepts, each with its `name`, from a table by name.
+local function named(check, what)
+  local refuse = must_be(("a table from names of %s"):format(what))
   return function(value, where)
-    if type(value) ~= "table" then
-      return must_be(("a table from names of %s to their options"):format(what))(value, where)
-    end
+    if type(value) ~= "table" then return refuse(value, where) end
     local list = {}
     for i, key in ipairs(sorted_keys(value)) do
       local checked, why = name(key, where .. "'s key")
-      if checked then checked, why = override(value[key], ("%s.%s"):format(where, key)) end
+      if checked then checked, why = check(value[key], ("%s.%s"):format(where, key)) end
       if not checked then return nil, why end
       checked.name = key
       list[i] = checked
     end
     return list
   end
+end
+
+local function overrides_of(what)
+  return named(override, what .. " to their options")
 end
 
 local rest_refuse = must_be("an http:// or https:// URL of Patroni's REST API, such as \"http://db1:8008\"")
@@ -284,29 +287,13 @@ end
 
 local member = options_of { region = region, weight = weight }
 
----A list of members, each with its `name`, from a table by name.
-local function members(value, where)
-  if type(value) ~= "table" then
-    return must_be("a table from names of members to { region = ..., weight = ... }")(value, where)
-  end
-  local list = {}
-  for i, key in ipairs(sorted_keys(value)) do
-    local checked, why = name(key, where .. "'s key")
-    if checked then checked, why = member(value[key], ("%s.%s"):format(where, key)) end
-    if not checked then return nil, why end
-    checked.name = key
-    list[i] = checked
-  end
-  return list
-end
-
 local patroni = options_of({
   url = rest_urls,
   connect = url,
   interval = some_seconds,
   timeout = some_seconds,
   ca = text("the name of a file of certificates"),
-  members = members,
+  members = named(member, "members to { region = ..., weight = ... }"),
 }, { "url" })
 
 local patroni_mt = { __name = "moongate.patroni", __metatable = "moongate.patroni" }

@@ -1,6 +1,7 @@
 --- Load with a checker (load.c), as an object; and what the ledger says of its writes afterwards.
 -- SPDX-License-Identifier: MIT
 
+local assert = require "luassert"
 local process = require "moongate.process"
 local router = require "tests.support.router"
 
@@ -135,6 +136,20 @@ end
 ---A line of results, for docs/reliability.md; shown where `make test-chaos` runs.
 function M.say(format, ...)
   if M.long or os.getenv "MOONGATE_CHAOS_SAY" then print("        " .. format:format(...)) end
+end
+
+---Fails where a promise was broken: to writers, by the ledger, or to readers.
+---@param totals chaos.Totals
+---@param audit table  of M.audit()
+function M.assert_kept(totals, audit)
+  assert.same({}, audit.lost, "acknowledged, and lost")
+  assert.same({}, audit.twice, "done twice")
+  assert.same({}, audit.denied, "done, and said not to be")
+  assert.same({}, audit.foreign)
+  assert.equal(0, totals.silent, totals.complaints)
+  assert.equal(0, totals.hanging)
+  assert.equal(0, totals.read_errors, totals.complaints)
+  assert.equal(0, totals.violations, totals.complaints)
 end
 
 return M
