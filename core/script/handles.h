@@ -25,6 +25,7 @@
 #define ROUTER_HANDLE     "moongate.router"
 #define BACKOFF_HANDLE    "moongate.backoff"
 #define CONNECTION_HANDLE "moongate.connection"
+#define RULE_HANDLE       "moongate.rule"
 
 /* User values of a cluster's userdata. */
 enum {
@@ -107,6 +108,10 @@ void push_endpoint(lua_State *L, int cluster, unsigned index);
 
 struct backoff_config take_backoff(lua_State *L, int table);
 
+/* Rules that are made from now on are of the policy of the cluster at `cluster`, an absolute index;
+ * 0: of nobody's. */
+void rules_of(lua_State *L, int cluster);
+
 /* Each makes its metatables and adds its functions to the table on top of the stack. */
 void open_cluster(lua_State *L);
 void open_route(lua_State *L);
@@ -117,5 +122,7 @@ void open_token(lua_State *L);
 void open_connection(lua_State *L);
 void open_backoff(lua_State *L);
 void open_classify(lua_State *L);
+void open_rule(lua_State *L);
+void open_simulate(lua_State *L);
 
 #endif

@@ -44,6 +44,8 @@ int luaopen_moongate_core(lua_State *L)
 	open_router(L);
 	open_backoff(L);
 	open_classify(L);
+	open_rule(L);
+	open_simulate(L);
 	open_blocking(L);
 	open_statement(L);
 	open_token(L);

@@ -47,6 +47,7 @@ static struct verdict fall_back(struct policy *p, const struct query *q, const c
 	log_error_line(p, why);
 	struct verdict v = policy_default(p, q);
 	v.fallback = true;
+	snprintf(p->why, sizeof p->why, "%s", why);
 	return v;
 }
 
@@ -109,14 +110,17 @@ struct verdict policy_ask(lua_State *L, struct policy *p, const struct query *q)
 	struct fence *fence = &p->state->fence;
 	struct fence_saved saved;
 	p->stats.calls++;
+	p->state->rule = NULL;
 	query_handle_begin(p->handle, q);
 	fence_enter(L, fence, POLICY_INSTRUCTIONS, &saved);
 	int failed = lua_pcall(L, 1, 1, 0);
 	fence_leave(L, fence, &saved);
 	query_handle_end(p->handle);
 	struct verdict v = failed || fence->expired ? complain_of_error(L, p, q) : judge(L, p, q);
-	if (!v.fallback)
+	if (!v.fallback) {
 		p->streak = 0;
+		v.rule = p->state->rule;
+	}
 	lua_pop(L, 1);
 	return v;
 }
@@ -142,6 +146,17 @@ void policy_anchor(struct policy *p, lua_State *L, int index)
 bool policy_busy(const struct policy *p)
 {
 	return p->handle && query_handle_busy(p->handle);
+}
+
+const char *policy_error(const struct policy *p)
+{
+	return p->why;
+}
+
+const struct policy_rule *policy_rule_after(const struct policy *p, const struct policy_rule *rule)
+{
+	const struct rule *next = rule ? LIST_ENTRY(rule, struct rule, shown)->next : p->rules;
+	return next ? &next->shown : NULL;
 }
 
 struct policy_stats policy_stats(const struct policy *p)

@@ -37,6 +37,14 @@ struct query {
 	struct session_facts *session;
 };
 
+#define POLICY_RULE_NAME 96 /* bytes, with its NUL */
+
+/* A rule of moongate.rules, or of anybody's who counts (core.rule). */
+struct policy_rule {
+	const char *name;
+	uint64_t hits; /* how often it has decided */
+};
+
 enum verdict_kind { VERDICT_ROUTE, VERDICT_ENDPOINT, VERDICT_REJECT };
 
 /* `route` and `endpoint` belong to the cluster; `message` is valid until the next policy_route().
@@ -49,6 +57,7 @@ struct verdict {
 	const char *message;
 	const char *label; /* of a rejection: "reject: MESSAGE"; valid as long as `message` */
 	char sqlstate[6];
+	const struct policy_rule *rule; /* that has decided; NULL: none says so */
 };
 
 /* What logs and `moongate explain` call it: the route's or the endpoint's name, "reject: ...". */
@@ -64,6 +73,13 @@ struct policy;
 struct verdict policy_route(struct policy *policy, const struct query *query);
 
 struct policy_stats policy_stats(const struct policy *policy);
+
+/* Why it has failed last: one line; "" while it never has. Valid until it fails again. */
+const char *policy_error(const struct policy *policy);
+
+/* The rule behind `rule`, in the order in which they were made; NULL: the first, and the end. */
+const struct policy_rule *policy_rule_after(const struct policy *policy,
+                                            const struct policy_rule *rule);
 
 void policy_session_end(struct policy *policy, struct session_facts *session);
 

@@ -21,12 +21,21 @@ struct policy {
 	struct cluster_handle *owner;
 	struct query_handle *handle; /* NULL: there is no function, the default route decides */
 	struct policy_stats stats;
-	unsigned streak;   /* errors in a row */
-	double logged;     /* when the last error was */
-	uint64_t unlogged; /* errors since then */
-	lua_State *L;      /* policy_anchor(); NULL: only policy_ask() */
-	int anchor;        /* where on L's stack the function stands, and next to it the query */
+	struct rule *rules; /* that its factory has made, in that order */
+	unsigned streak;    /* errors in a row */
+	double logged;      /* when the last error was */
+	uint64_t unlogged;  /* errors since then */
+	lua_State *L;       /* policy_anchor(); NULL: only policy_ask() */
+	int anchor;         /* where on L's stack the function stands, and next to it the query */
 	char label[sizeof POLICY_LABEL + POLICY_MESSAGE];
+	char why[512]; /* the last error */
+};
+
+/* A Lua object, which its cluster's userdata keeps: see bind_rule.c. */
+struct rule {
+	struct rule *next; /* of its policy's */
+	struct policy_rule shown;
+	char name[POLICY_RULE_NAME];
 };
 
 /* Asks the function below the query handle on top of L's stack, and pops both. Must not be called

@@ -18,6 +18,8 @@
 /* The handles that C code has to tell apart fast. */
 enum handle_type { HANDLE_ENDPOINT, HANDLE_REJECTION, HANDLE_TYPES };
 
+struct policy_rule;
+
 struct state {
 	struct context *context; /* the router's, or `own` */
 	struct context own;
@@ -25,6 +27,7 @@ struct state {
 	bool embedded; /* it may run the loop: queries, health; not so inside of the router */
 	struct classifier *classifier; /* made at first need */
 	struct fence fence;
+	const struct policy_rule *rule;  /* the one that decides of the query being asked about */
 	const void *types[HANDLE_TYPES]; /* their metatables, by lua_topointer() */
 };
 

@@ -1,0 +1,135 @@
+/* simulate.c - see simulate.h. */
+/* SPDX-License-Identifier: MIT */
+#include "cluster/simulate.h"
+
+#include "base/clock.h"
+#include "cluster/cluster.h"
+#include "cluster/probe.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALWAYS 1e9 /* s from now: fresher than anybody can ask for */
+
+static const char known[] = "up, down, drained, undrained, primary, replica, read_only, lag=S, "
+                            "staleness=S, latency=S, lag_bytes=N, in_flight=N, waiting=N, weight=N";
+
+static void set_role(struct endpoint *e, enum role role)
+{
+	e->role = role;
+	e->fresh_as_of = role == ROLE_PRIMARY ? INFINITY : clock_now() + ALWAYS;
+	e->lag = 0;
+	e->lag_bytes = 0;
+}
+
+/* As PostgreSQL does it: on a new timeline, which the replicas follow, and the old primary does
+ * not.
+ */
+static void promote(struct endpoint *e)
+{
+	const struct cluster *c = e->cluster;
+	uint32_t newest = e->timeline;
+	for (size_t i = 0; i < c->endpoint_count; i++)
+		if (c->endpoints[i]->timeline > newest)
+			newest = c->endpoints[i]->timeline;
+	for (size_t i = 0; i < c->endpoint_count; i++)
+		if (c->endpoints[i] == e || c->endpoints[i]->role == ROLE_REPLICA)
+			c->endpoints[i]->timeline = newest + 1;
+	set_role(e, ROLE_PRIMARY);
+}
+
+static void set_state(struct endpoint *e, bool up)
+{
+	e->health = (struct health){.state = up ? HEALTH_UP : HEALTH_DOWN,
+	                            .failures = up ? 0 : 1,
+	                            .changed = clock_now(),
+	                            .next = INFINITY};
+	snprintf(e->last_error, sizeof e->last_error, "%s", up ? "" : "simulated");
+}
+
+static void set_staleness(struct endpoint *e, double seconds)
+{
+	if (e->role != ROLE_PRIMARY)
+		e->fresh_as_of = seconds > 0 ? clock_now() - seconds : clock_now() + ALWAYS;
+}
+
+static bool take_word(struct endpoint *e, const char *what)
+{
+	if (strcmp(what, "up") == 0 || strcmp(what, "down") == 0)
+		set_state(e, *what == 'u');
+	else if (strcmp(what, "drained") == 0 || strcmp(what, "undrained") == 0)
+		e->drained = *what == 'd';
+	else if (strcmp(what, "primary") == 0)
+		promote(e);
+	else if (strcmp(what, "replica") == 0)
+		set_role(e, ROLE_REPLICA);
+	else if (strcmp(what, "read_only") == 0)
+		e->read_only = true;
+	else
+		return false;
+	return true;
+}
+
+static bool is(const char *what, size_t size, const char *name)
+{
+	return size == strlen(name) && memcmp(what, name, size) == 0;
+}
+
+static bool take_value(struct endpoint *e, const char *what, size_t size, double value)
+{
+	if (is(what, size, "lag")) {
+		e->lag = value;
+		set_staleness(e, value);
+	} else if (is(what, size, "staleness")) {
+		set_staleness(e, value);
+	} else if (is(what, size, "latency")) {
+		e->latency = value;
+	} else if (is(what, size, "lag_bytes")) {
+		e->lag_bytes = (uint64_t)value;
+	} else if (is(what, size, "in_flight")) {
+		e->in_flight = (unsigned)value;
+	} else if (is(what, size, "waiting")) {
+		e->waiting = (unsigned)value;
+	} else if (is(what, size, "weight")) {
+		e->weight = value;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static bool take_assignment(struct endpoint *e, const char *what)
+{
+	const char *equals = strchr(what, '=');
+	char *end;
+	if (!equals)
+		return false;
+	double value = strtod(equals + 1, &end);
+	return end != equals + 1 && *end == '\0' && value >= 0 && value <= 1e9 &&
+	       take_value(e, what, (size_t)(equals - what), value);
+}
+
+void cluster_simulate(struct cluster *c)
+{
+	for (size_t i = 0; i < c->endpoint_count; i++) {
+		struct endpoint *e = c->endpoints[i];
+		probe_retire(e->probe);
+		e->awaited = false;
+		e->timeline = 1;
+		set_state(e, true);
+		set_role(e, e->role == ROLE_PRIMARY ? ROLE_PRIMARY : ROLE_REPLICA);
+	}
+	cluster_review(c);
+}
+
+bool endpoint_simulate(struct endpoint *e, const char *what, char *wrong, size_t wrong_size)
+{
+	if (!take_word(e, what) && !take_assignment(e, what)) {
+		snprintf(wrong, wrong_size, "\"%s\" is none of: %s", what, known);
+		return false;
+	}
+	cluster_review(e->cluster);
+	return true;
+}
