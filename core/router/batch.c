@@ -46,37 +46,6 @@ static bool may_move_block(const struct facts *facts)
 	}
 }
 
-/* Not all that the primary must have changes data: pg_backend_pid(), FOR UPDATE, SET do not. */
-static bool may_write(const struct facts *facts)
-{
-	if (facts->intent == INTENT_READ)
-		return false;
-	switch (facts->kind) {
-	case SQL_SELECT:
-	case SQL_VALUES:
-	case SQL_SHOW:
-		return !(facts->effects & (EFFECT_NODE | EFFECT_LOCKING)) ||
-		       facts->effects & (EFFECT_VOLATILE | EFFECT_MODIFYING_CTE | EFFECT_INTO);
-	case SQL_SET:
-	case SQL_RESET:
-	case SQL_BEGIN:
-	case SQL_COMMIT:
-	case SQL_ROLLBACK:
-	case SQL_SAVEPOINT:
-	case SQL_RELEASE:
-	case SQL_PREPARE:
-	case SQL_DEALLOCATE:
-	case SQL_DECLARE:
-	case SQL_CLOSE:
-	case SQL_LISTEN:
-	case SQL_UNLISTEN:
-	case SQL_DISCARD:
-		return false;
-	default:
-		return true;
-	}
-}
-
 static bool may_change_names(const struct facts *facts)
 {
 	return facts->kind == SQL_DEALLOCATE || facts->kind == SQL_DISCARD ||
@@ -86,7 +55,7 @@ static bool may_change_names(const struct facts *facts)
 static void note_tables(struct batch_tables *tables, const struct facts *facts)
 {
 	tables_add(&tables->all, facts);
-	if (may_write(facts))
+	if (facts_may_write(facts))
 		tables_add(&tables->written, facts);
 }
 
@@ -100,7 +69,7 @@ static bool add_facts(const struct scan *s, const struct facts *facts, enum stat
 	b->pins |= facts->pins;
 	b->effects |= facts->effects;
 	b->uncertain |= may_move_block(facts);
-	b->writes |= may_write(facts);
+	b->writes |= facts_may_write(facts);
 	if (s->reader->tables)
 		note_tables(s->reader->tables, facts);
 	b->commits |= facts->kind == SQL_COMMIT;

@@ -22,8 +22,12 @@ enum edit_action {
 	/* An error comes, which the client gets in PostgreSQL's words for `name`. */
 	EDIT_EXISTS,  /* it names a statement already */
 	EDIT_MISSING, /* it names none */
-	EDIT_REFUSED, /* what was sent stands in for what is refused here; `name` is the message */
+	/* What was sent stands in for what is refused here; `name` is SQLSTATE and message. */
+	EDIT_REFUSED,
+	EDIT_REJECTED, /* likewise, by the policy */
 };
+
+#define EDIT_SQLSTATE 5 /* bytes */
 
 /* An error comes that is to be in other words. */
 static inline bool edit_is_error(enum edit_action action)

@@ -67,6 +67,48 @@ static bool misses(const struct judgment *j)
 	return j->verdict.kind == VERDICT_ENDPOINT && !endpoint_meets(j->verdict.endpoint, &demand);
 }
 
+static struct transaction_facts transaction_of(const struct client *c, unsigned effects)
+{
+	bool serializable = effects & EFFECT_SERIALIZABLE || c->settings->serializable;
+	return (struct transaction_facts){
+	        .read_only = effects & EFFECT_READ_ONLY ||
+	                     (c->settings->read_only && !(effects & EFFECT_READ_WRITE)),
+	        .deferrable = effects & EFFECT_DEFERRABLE,
+	        .isolation = serializable                  ? "serializable"
+	                     : effects & EFFECT_REPEATABLE ? "repeatable read"
+	                                                   : NULL,
+	};
+}
+
+static struct query question(const struct batch *b, const struct facts *facts,
+                             const struct transaction_facts *transaction)
+{
+	return (struct query){.facts = facts,
+	                      .sql = b->sql ? b->sql : "",
+	                      .sql_size = b->sql_size,
+	                      .in_transaction = transaction,
+	                      .transaction = transaction,
+	                      .parameters = b->parameters};
+}
+
+/* `q` lacks only what the client knows. */
+static struct verdict ask(struct client *c, struct query *q, uint64_t *key)
+{
+	struct session_facts session = {
+	        .user = c->user,
+	        .database = c->database,
+	        .application_name = c->settings->application_name,
+	        .address = c->address,
+	        .vars = c->vars,
+	};
+	q->standard_strings = c->standard_strings;
+	q->key = key;
+	q->session = &session;
+	struct verdict v = policy_route(c->home->policy, q);
+	c->vars = session.vars;
+	return v;
+}
+
 void judge_batch(struct client *c, const struct batch *b, struct judgment *j)
 {
 	const struct script_cluster *home = c->home;
@@ -82,23 +124,8 @@ void judge_batch(struct client *c, const struct batch *b, struct judgment *j)
 		judged.intent = reads_only(c, facts) ? INTENT_READ : INTENT_WRITE;
 	else if (b->intent == INTENT_WRITE || c->pins & RELAY_PIN_SESSION)
 		judged.intent = INTENT_WRITE;
-	struct session_facts session = {
-	        .user = c->user,
-	        .database = c->database,
-	        .application_name = c->settings->application_name,
-	        .address = c->address,
-	        .vars = c->vars,
-	};
-	const struct query query = {
-	        .facts = &judged,
-	        .sql = b->sql ? b->sql : "",
-	        .sql_size = b->sql_size,
-	        .standard_strings = c->standard_strings,
-	        .in_transaction = in_block,
-	        .parameters = b->parameters,
-	        .key = &j->key,
-	        .session = &session,
-	};
+	const struct transaction_facts transaction = transaction_of(c, c->block.effects);
+	struct query query = question(b, &judged, in_block ? &transaction : NULL);
 	j->key = 0;
 	if (!demands_need(c, b, in_block, &j->need, j->wrong, sizeof j->wrong)) {
 		j->verdict = (struct verdict){
@@ -106,13 +133,36 @@ void judge_batch(struct client *c, const struct batch *b, struct judgment *j)
 		return;
 	}
 	struct verdict *v = &j->verdict;
-	*v = policy_route(home->policy, &query);
-	c->vars = session.vars;
+	*v = ask(c, &query, &j->key);
 	if (v->kind != VERDICT_REJECT && !(c->pins & RELAY_PIN_SESSION) && belongs_to_primary(c, b))
 		*v = to_primary(c);
 	j->last_write = last_write(c, j, in_block);
 	if (misses(j))
 		*v = to_primary(c);
+}
+
+/* A block can always be ended. */
+static bool may_be_rejected(const struct client *c, const struct batch *b)
+{
+	const struct exchange *x = c->exchange;
+	if (!c->home || b->statements == 0 || x->status == 'E')
+		return false;
+	return !(b->statements == 1 && b->effects & (EFFECT_END | EFFECT_SAVEPOINT));
+}
+
+bool judge_permits(struct client *c, const struct batch *b, struct judgment *j)
+{
+	const struct exchange *x = c->exchange;
+	if (!may_be_rejected(c, b))
+		return true;
+	struct transaction_facts transaction = transaction_of(c, x->block_effects);
+	transaction.endpoint = x->server->endpoint;
+	transaction.age = c->worker->tick - x->block_since;
+	bool in_block = x->status == 'T';
+	struct query query = question(b, facts_of(c, b), in_block ? &transaction : NULL);
+	query.bound = true;
+	j->verdict = ask(c, &query, &j->key);
+	return j->verdict.kind != VERDICT_REJECT;
 }
 
 bool judge_agrees(const struct client *c, const struct judgment *j, const struct endpoint *e)

@@ -17,6 +17,10 @@ struct judgment {
 /* Asks the policy; what must be on the primary goes there whatever it says, unless it rejects. */
 void judge_batch(struct client *c, const struct batch *b, struct judgment *j);
 
+/* For a batch that goes where its client's block or session is: the policy sees it all the same,
+ * and may reject it. False: it does, as the verdict says. What ends a block cannot be rejected. */
+bool judge_permits(struct client *c, const struct batch *b, struct judgment *j);
+
 /* Whether that lets the batch run on this endpoint. */
 bool judge_agrees(const struct client *c, const struct judgment *j, const struct endpoint *e);
 

@@ -40,16 +40,26 @@ static enum status put_stand_in(const struct batch *b, struct buffer *out)
 	return status == ST_OK ? message_bare(out, b->end == BATCH_SYNC ? 'S' : 'H') : status;
 }
 
-enum status refusal_send(struct exchange *x, const struct batch *b)
+static struct edit edit_of(const struct exchange *x, const struct batch *b,
+                           const struct verdict *rejection)
 {
-	char message[128];
+	char message[EDIT_SQLSTATE + 512];
+	if (rejection)
+		snprintf(message, sizeof message, "%s%s", rejection->sqlstate, rejection->message);
+	else
+		snprintf(message, sizeof message,
+		         "0A000%s is not possible in a block that runs on a replica",
+		         name_of(b->pins));
+	return (struct edit){.action = rejection ? EDIT_REJECTED : EDIT_REFUSED,
+	                     .batch = x->sending,
+	                     .after = x->sent,
+	                     .name = strdup(message)};
+}
+
+enum status refusal_send(struct exchange *x, const struct batch *b, const struct verdict *rejection)
+{
 	struct buffer out = {0};
-	snprintf(message, sizeof message, "%s is not possible in a block that runs on a replica",
-	         name_of(b->pins));
-	const struct edit edit = {.action = EDIT_REFUSED,
-	                          .batch = x->sending,
-	                          .after = x->sent,
-	                          .name = strdup(message)};
+	const struct edit edit = edit_of(x, b, rejection);
 	enum status status = edit.name ? edits_push(&x->edits, &edit) : ST_ENOMEM;
 	if (status == ST_OK)
 		status = put_stand_in(b, &out);

@@ -12,7 +12,9 @@
  * block it is in runs there. */
 bool refusal_is_due(const struct exchange *x, const struct batch *b);
 
-/* Sends what stands in for the batch, whose answer the caller then awaits. */
-enum status refusal_send(struct exchange *x, const struct batch *b) MUST_CHECK;
+/* Sends what stands in for the batch, whose answer the caller then awaits: `rejection`'s words, or
+ * where that is NULL what refusal_is_due() has found. */
+enum status refusal_send(struct exchange *x, const struct batch *b,
+                         const struct verdict *rejection) MUST_CHECK;
 
 #endif

@@ -204,11 +204,13 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 	return status;
 }
 
-static enum status refuse_in_place(struct exchange *x, const struct batch *b)
+static enum status refuse_in_place(struct exchange *x, const struct batch *b,
+                                   const struct verdict *rejection)
 {
 	x->sending = x->pushed;
+	x->judged = false;
 	relay_forget_replay(x);
-	enum status status = refusal_send(x, b);
+	enum status status = refusal_send(x, b, rejection);
 	x->client->discard = b->passing;
 	x->open = b->end == BATCH_NO_ANSWER;
 	if (!x->open)
@@ -336,7 +338,11 @@ enum status relay_route_batch(struct client *c, const struct batch *b, const uin
 		return ST_OK; /* passed over, until Sync */
 	if (may_go(c, b) == ST_AGAIN)
 		return ST_AGAIN;
-	enum status status = refusal_is_due(x, b) ? refuse_in_place(x, b) : forward(c, b, bytes);
+	struct judgment j;
+	bool rejected = !x->judged && !judge_permits(c, b, &j);
+	enum status status = rejected               ? refuse_in_place(x, b, &j.verdict)
+	                     : refusal_is_due(x, b) ? refuse_in_place(x, b, NULL)
+	                                            : forward(c, b, bytes);
 	if (status != ST_OK) {
 		client_close(c, "53200", "out of memory", NULL);
 		return ST_OK;

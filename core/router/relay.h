@@ -62,6 +62,7 @@ struct exchange {
 	struct need need;        /* what else it has to */
 	uint64_t key;            /* of what it writes; 0: none, or several */
 	bool judged;             /* the policy has been asked of the batch that goes next */
+	unsigned block_effects;  /* of what began the block that is under way */
 	struct tables *tables;   /* that were written since the last transaction; NULL: none yet */
 	struct server *server;   /* NULL: choosing, or refused */
 	struct session *session; /* the server's */

@@ -99,13 +99,22 @@ void report_command(struct exchange *x, const uint8_t *body, size_t size)
 		c->pins &= RELAY_PIN_ENCODING | RELAY_PIN_SESSION;
 }
 
+static enum status say_refusal(const struct edit *edit, struct buffer *instead)
+{
+	char sqlstate[EDIT_SQLSTATE + 1];
+	snprintf(sqlstate, sizeof sqlstate, "%s", edit->name);
+	return message_error(instead, "ERROR", sqlstate, edit->name + EDIT_SQLSTATE,
+	                     edit->action == EDIT_REFUSED
+	                             ? "Let the block begin with it, or be READ WRITE."
+	                             : NULL);
+}
+
 static enum status say(const struct edit *edit, struct buffer *instead)
 {
 	bool exists = edit->action == EDIT_EXISTS;
 	char message[256];
-	if (edit->action == EDIT_REFUSED)
-		return message_error(instead, "ERROR", "0A000", edit->name,
-		                     "Let the block begin with it, or be READ WRITE.");
+	if (edit->action == EDIT_REFUSED || edit->action == EDIT_REJECTED)
+		return say_refusal(edit, instead);
 	snprintf(message, sizeof message, "prepared statement \"%s\" %s", edit->name,
 	         exists ? "already exists" : "does not exist");
 	return message_error(instead, "ERROR", exists ? "42P05" : "26000", message, NULL);

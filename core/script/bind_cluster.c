@@ -289,7 +289,7 @@ static void set_policy(lua_State *L, int factory, int cluster, struct cluster_ha
 	rules_of(L, 0);
 	take_policy(L);
 	lua_setiuservalue(L, cluster, CLUSTER_POLICY);
-	struct query_handle *handle = query_handle_new(L);
+	struct query_handle *handle = query_handle_new(L, cluster);
 	lua_setiuservalue(L, cluster, CLUSTER_QUERY);
 	h->policy.handle = handle;
 }

@@ -79,12 +79,56 @@ static bool in_block(const struct connection *c)
 	return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
 }
 
+static const struct facts *facts_of(lua_State *L, const struct connection *c, const char *sql)
+{
+	struct classifier *classifier = state_classifier(L, c->owner->state);
+	return classifier_facts(classifier, cluster_handle_catalog(c->owner), sql, strlen(sql),
+	                        true);
+}
+
+/* What runs on a server that is lent already is shown to the policy, which may reject it. A block
+ * can always be begun and ended. */
+static struct verdict ask(lua_State *L, const struct connection *c, const struct exec_query *query)
+{
+	struct cluster_handle *h = c->owner;
+	const struct facts *facts = facts_of(L, c, query->sql);
+	uint64_t key = 0;
+	const struct transaction_facts block = {.endpoint = c->loan.server->endpoint};
+	const struct query q = {.facts = facts,
+	                        .sql = query->sql,
+	                        .sql_size = strlen(query->sql),
+	                        .standard_strings = true,
+	                        .in_transaction = in_block(c),
+	                        .transaction = in_block(c) ? &block : NULL,
+	                        .bound = true,
+	                        .parameters = query->count > 0 ? (unsigned)query->count : 0,
+	                        .key = &key,
+	                        .session = &h->session};
+	if (facts->effects & (EFFECT_BEGIN | EFFECT_END | EFFECT_SAVEPOINT))
+		return policy_default(&h->policy, &q);
+	lua_getiuservalue(L, 1, 1);
+	int cluster = lua_gettop(L);
+	return cluster_handle_decide(L, cluster, &q);
+}
+
+/* A block fails with it, as it does with PostgreSQL's own errors. */
+static int reject(lua_State *L, struct connection *c, struct blocking *b, const struct verdict *v)
+{
+	static const struct exec_query stand_in = {.sql = "rejected by policy", .count = -1};
+	lua_pushnil(L);
+	lua_pushstring(L, v->message);
+	lua_pushstring(L, v->sqlstate);
+	if (in_block(c)) {
+		operation_run(&b->op, &c->loan, &stand_in, false, blocking_done);
+		blocking_wait(L, b);
+	}
+	return 3;
+}
+
 static void run(lua_State *L, struct connection *c, struct blocking *b,
                 const struct exec_query *query)
 {
-	struct classifier *classifier = state_classifier(L, c->owner->state);
-	const struct facts *f = classifier_facts(classifier, cluster_handle_catalog(c->owner),
-	                                         query->sql, strlen(query->sql), true);
+	const struct facts *f = facts_of(L, c, query->sql);
 	bool write = f->intent == INTENT_WRITE;
 	bool may_commit = write && (!in_block(c) || (f->effects & EFFECT_END));
 	bool unpins = f->effects & EFFECT_UNPIN_ALL, changes = f->effects & EFFECT_DDL;
@@ -112,6 +156,9 @@ static int connection_query(lua_State *L)
 	struct blocking *b = blocking_begin(L, c->owner->state, "connection:query");
 	if (!c->loan.server)
 		return push_lost(L, c);
+	struct verdict v = ask(L, c, &query);
+	if (v.kind == VERDICT_REJECT)
+		return reject(L, c, b, &v);
 	run(L, c, b, &query);
 	return blocking_result(L, b, c->owner->null_as_nil);
 }

@@ -4,30 +4,11 @@
  * finds the query of the call that it is in, as in its argument. */
 /* SPDX-License-Identifier: MIT */
 #include "cluster/scopes.h"
-#include "script/handles.h"
+#include "script/query_handle.h"
 #include "sql/tags.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-
-/* User values of the query's userdata. Those of a list are kept for the rest of the call. */
-enum {
-	USER_VARS = 1,
-	USER_TABLES,
-	USER_FUNCTIONS,
-	USER_TAGS,
-	USER_SESSION,
-	USER_KEY,
-	USER_VALUES = 6
-};
-
-/* Upvalues of its __index. */
-enum { UP_HANDLE = 1, UP_FIELDS, UP_INTENT, UP_READ, UP_WRITE, UP_COUNT = 5 };
-
-struct query_handle {
-	const struct query *query; /* NULL: nothing is being asked */
-	unsigned made;             /* a bit per list that was made in this call */
-};
 
 enum field {
 	FIELD_NONE,
@@ -42,6 +23,9 @@ enum field {
 	FIELD_SESSION,
 	FIELD_PARAMETERS,
 	FIELD_KEY,
+	FIELD_TRANSACTION,
+	FIELD_WRITES,
+	FIELD_BOUND,
 };
 
 static const char *const field_names[] = {
@@ -50,24 +34,8 @@ static const char *const field_names[] = {
         [FIELD_TABLES] = "tables",   [FIELD_FUNCTIONS] = "functions",
         [FIELD_TAGS] = "tags",       [FIELD_IN_TRANSACTION] = "in_transaction",
         [FIELD_SESSION] = "session", [FIELD_PARAMETERS] = "parameters",
-        [FIELD_KEY] = "key",
-};
-
-enum session_field {
-	SESSION_NONE,
-	SESSION_USER,
-	SESSION_DATABASE,
-	SESSION_APP,
-	SESSION_ADDRESS,
-	SESSION_VARS
-};
-
-static const char *const session_names[] = {
-        [SESSION_USER] = "user",
-        [SESSION_DATABASE] = "database",
-        [SESSION_APP] = "application_name",
-        [SESSION_ADDRESS] = "address",
-        [SESSION_VARS] = "vars",
+        [FIELD_KEY] = "key",         [FIELD_TRANSACTION] = "transaction",
+        [FIELD_WRITES] = "writes",   [FIELD_BOUND] = "bound",
 };
 
 static void push_list(lua_State *L, const char *const *names, size_t count)
@@ -120,7 +88,7 @@ static void push_fingerprint(lua_State *L, uint64_t fingerprint)
 	lua_pushstring(L, text);
 }
 
-static struct query_handle *current(lua_State *L)
+struct query_handle *query_current(lua_State *L)
 {
 	struct query_handle *h = lua_touserdata(L, lua_upvalueindex(UP_HANDLE));
 	if (!h->query)
@@ -136,7 +104,7 @@ static int push_intent(lua_State *L, const struct facts *facts)
 
 static int query_index(lua_State *L)
 {
-	struct query_handle *h = current(L);
+	struct query_handle *h = query_current(L);
 	const struct query *q = h->query;
 	if (lua_rawequal(L, 2, lua_upvalueindex(UP_INTENT))) /* what every policy asks first */
 		return push_intent(L, q->facts);
@@ -176,49 +144,24 @@ static int query_index(lua_State *L)
 		else
 			lua_pushnil(L);
 		break;
+	case FIELD_TRANSACTION:
+		lua_pushnil(L);
+		if (q->transaction)
+			lua_getiuservalue(L, lua_upvalueindex(UP_HANDLE), USER_TRANSACTION);
+		break;
+	case FIELD_WRITES:
+		lua_pushboolean(L, facts_may_write(q->facts));
+		break;
+	case FIELD_BOUND:
+		lua_pushboolean(L, q->bound);
+		break;
 	case FIELD_NONE:
 		return field_unknown(L, "query", field_names, COUNT(field_names));
 	}
 	return 1;
 }
 
-static void push_vars(lua_State *L, struct session_facts *session)
-{
-	lua_getiuservalue(L, lua_upvalueindex(UP_HANDLE), USER_VARS);
-	int all = lua_gettop(L);
-	if (session->vars == 0) {
-		lua_newtable(L);
-		session->vars = luaL_ref(L, all);
-	}
-	lua_rawgeti(L, all, session->vars);
-}
-
-static int session_index(lua_State *L)
-{
-	struct session_facts *session = current(L)->query->session;
-	switch ((enum session_field)field_number(L, UP_FIELDS)) {
-	case SESSION_USER:
-		lua_pushstring(L, session->user);
-		break;
-	case SESSION_DATABASE:
-		lua_pushstring(L, session->database);
-		break;
-	case SESSION_APP:
-		lua_pushstring(L, session->application_name);
-		break;
-	case SESSION_ADDRESS:
-		lua_pushstring(L, session->address);
-		break;
-	case SESSION_VARS:
-		push_vars(L, session);
-		break;
-	case SESSION_NONE:
-		return field_unknown(L, "query.session", session_names, COUNT(session_names));
-	}
-	return 1;
-}
-
-static int read_only(lua_State *L)
+int query_read_only(lua_State *L)
 {
 	return luaL_error(L, "a query is read-only, but for query.key; query.session.vars is the "
 	                     "place for notes");
@@ -227,11 +170,11 @@ static int read_only(lua_State *L)
 /* query.key = what the scope "key" goes by: a string, a number or nil. */
 static int query_newindex(lua_State *L)
 {
-	struct query_handle *h = current(L);
+	struct query_handle *h = query_current(L);
 	uint64_t key = 0;
 	size_t size;
 	if (field_number(L, UP_FIELDS) != FIELD_KEY)
-		return read_only(L);
+		return query_read_only(L);
 	if (!lua_isnil(L, 3)) {
 		if (lua_type(L, 3) != LUA_TSTRING && lua_type(L, 3) != LUA_TNUMBER)
 			return luaL_error(L, "query.key must be a string or a number, not a %s",
@@ -258,9 +201,8 @@ static void push_function(lua_State *L, int handle, lua_CFunction function,
 	lua_pushcclosure(L, function, UP_COUNT);
 }
 
-/* Gives the userdata on top a metatable of its own, whose functions know the query's userdata. */
-static void set_index(lua_State *L, int handle, const char *name, lua_CFunction index,
-                      lua_CFunction newindex, const char *const *names, size_t count)
+void query_view(lua_State *L, int handle, const char *name, lua_CFunction index,
+                lua_CFunction newindex, const char *const *names, size_t count)
 {
 	lua_createtable(L, 0, 4);
 	push_function(L, handle, index, names, count);
@@ -274,19 +216,17 @@ static void set_index(lua_State *L, int handle, const char *name, lua_CFunction 
 	lua_setmetatable(L, -2);
 }
 
-struct query_handle *query_handle_new(lua_State *L)
+struct query_handle *query_handle_new(lua_State *L, int cluster)
 {
 	struct query_handle *h = lua_newuserdatauv(L, sizeof *h, USER_VALUES);
 	int handle = lua_gettop(L);
 	*h = (struct query_handle){0};
-	set_index(L, handle, "moongate.query", query_index, query_newindex, field_names,
-	          COUNT(field_names));
-	lua_newtable(L);
-	lua_setiuservalue(L, handle, USER_VARS);
-	lua_newuserdatauv(L, 0, 0);
-	set_index(L, handle, "moongate.session", session_index, read_only, session_names,
-	          COUNT(session_names));
-	lua_setiuservalue(L, handle, USER_SESSION);
+	query_view(L, handle, "moongate.query", query_index, query_newindex, field_names,
+	           COUNT(field_names));
+	lua_pushvalue(L, cluster);
+	lua_setiuservalue(L, handle, USER_CLUSTER);
+	query_open_session(L, handle);
+	query_open_transaction(L, handle);
 	return h;
 }
 
@@ -304,50 +244,4 @@ void query_handle_end(struct query_handle *h)
 bool query_handle_busy(const struct query_handle *h)
 {
 	return h->query != NULL;
-}
-
-void query_handle_drop_vars(lua_State *L, int vars)
-{
-	lua_getiuservalue(L, -1, USER_VARS);
-	luaL_unref(L, -1, vars);
-	lua_pop(L, 1);
-}
-
-static bool is_plain(lua_State *L, int index)
-{
-	int type = lua_type(L, index);
-	return type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN;
-}
-
-static void push_plain(lua_State *L, lua_State *from, int index)
-{
-	size_t size;
-	if (lua_type(from, index) == LUA_TSTRING) {
-		const char *text = lua_tolstring(from, index, &size);
-		lua_pushlstring(L, text, size);
-	} else if (lua_type(from, index) == LUA_TBOOLEAN) {
-		lua_pushboolean(L, lua_toboolean(from, index));
-	} else if (lua_isinteger(from, index)) {
-		lua_pushinteger(L, lua_tointeger(from, index));
-	} else {
-		lua_pushnumber(L, lua_tonumber(from, index));
-	}
-}
-
-int query_handle_copy_vars(lua_State *L, lua_State *from, int vars)
-{
-	int before = lua_gettop(from);
-	lua_getiuservalue(L, -1, USER_VARS);
-	lua_newtable(L);
-	lua_getiuservalue(from, -1, USER_VARS);
-	lua_rawgeti(from, -1, vars);
-	for (lua_pushnil(from); lua_next(from, before + 2); lua_pop(from, 1)) {
-		if (!is_plain(from, -2) || !is_plain(from, -1))
-			continue;
-		push_plain(L, from, -2);
-		push_plain(L, from, -1);
-		lua_rawset(L, -3);
-	}
-	lua_settop(from, before);
-	return luaL_ref(L, -2);
 }

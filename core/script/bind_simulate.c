@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "script/fields.h"
 #include "script/handles.h"
-#include "script/misuse.h"
 
 #include <math.h>
 #include <string.h>
@@ -34,18 +33,6 @@ static int simulate(lua_State *L)
 	lua_pushnil(L);
 	lua_pushstring(L, wrong);
 	return 2;
-}
-
-static struct verdict ask(lua_State *L, struct cluster_handle *h, const struct query *q)
-{
-	struct policy *p = &h->policy;
-	if (policy_busy(p))
-		misuse(L, "a policy cannot be asked while it is being asked");
-	if (!p->handle || p->stats.tripped)
-		return policy_default(p, q);
-	lua_getiuservalue(L, 1, CLUSTER_POLICY);
-	lua_getiuservalue(L, 1, CLUSTER_QUERY);
-	return policy_ask(L, p, q);
 }
 
 static struct endpoint *pick(const struct cluster_handle *h, const struct verdict *v,
@@ -100,7 +87,7 @@ static int judge(lua_State *L)
 	        .parameters = take_count(L, 3, "parameters", 0),
 	        .key = &key,
 	        .session = &session};
-	struct verdict v = ask(L, h, &q);
+	struct verdict v = cluster_handle_decide(L, 1, &q);
 	h->session.vars = session.vars;
 	const struct demand demand = {.now = now, .last_write = now - since};
 	push_judgment(L, h, &v, &demand);

@@ -5,24 +5,10 @@
 #include "cluster/probe.h"
 #include "cluster/scopes.h"
 #include "script/blocking.h"
-#include "script/misuse.h"
 #include "script/rows.h"
 
 #include <math.h>
 #include <string.h>
-
-/* Asks the policy of the cluster at stack index 1. */
-static struct verdict decide(lua_State *L, struct cluster_handle *h, const struct query *q)
-{
-	struct policy *p = &h->policy;
-	if (policy_busy(p))
-		misuse(L, "a policy cannot be asked while it is being asked");
-	if (!p->handle || p->stats.tripped)
-		return policy_default(p, q);
-	lua_getiuservalue(L, 1, CLUSTER_POLICY);
-	lua_getiuservalue(L, 1, CLUSTER_QUERY);
-	return policy_ask(L, p, q);
-}
 
 static struct query question(struct cluster_handle *h, const struct facts *facts, const char *sql,
                              int parameters, uint64_t *key)
@@ -93,7 +79,7 @@ static int cluster_query(lua_State *L)
 	struct blocking *b = blocking_begin_on(L, h, "cluster:query");
 	if (!need_of_tags(&aim.need, q.sql, q.sql_size, true, wrong, sizeof wrong))
 		return push_refusal(L, wrong, "22023");
-	aim.verdict = decide(L, h, &q);
+	aim.verdict = cluster_handle_decide(L, 1, &q);
 	if (aim.verdict.kind == VERDICT_REJECT)
 		return push_refusal(L, aim.verdict.message, aim.verdict.sqlstate);
 	aim_at(h, &aim);
@@ -131,7 +117,7 @@ static int cluster_verdict(lua_State *L)
 	        classifier_facts(classifier, cluster_handle_catalog(h), sql, strlen(sql), true);
 	uint64_t key = 0;
 	struct query q = question(h, facts, sql, 0, &key);
-	struct verdict v = decide(L, h, &q);
+	struct verdict v = cluster_handle_decide(L, 1, &q);
 	lua_pushstring(L, verdict_name(&v));
 	lua_pushboolean(L, v.fallback);
 	return 2;

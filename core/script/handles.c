@@ -56,6 +56,19 @@ const struct catalog *cluster_handle_catalog(const struct cluster_handle *h)
 	return h->catalog ? h->catalog->catalog : NULL;
 }
 
+struct verdict cluster_handle_decide(lua_State *L, int cluster, const struct query *q)
+{
+	struct cluster_handle *h = lua_touserdata(L, cluster);
+	struct policy *p = &h->policy;
+	if (policy_busy(p))
+		misuse(L, "a policy cannot be asked while it is being asked");
+	if (!p->handle || p->stats.tripped)
+		return policy_default(p, q);
+	lua_getiuservalue(L, cluster, CLUSTER_POLICY);
+	lua_getiuservalue(L, cluster, CLUSTER_QUERY);
+	return policy_ask(L, p, q);
+}
+
 struct cluster_handle *check_cluster(lua_State *L, int index)
 {
 	struct cluster_handle *h = luaL_testudata(L, index, CLUSTER_HANDLE);

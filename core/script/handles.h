@@ -100,6 +100,9 @@ int field_unknown(lua_State *L, const char *what, const char *const *names, size
 /* The cluster at `index`; raises where it is none, or closed. */
 struct cluster_handle *check_cluster(lua_State *L, int index);
 
+/* Asks the policy of the cluster at `cluster`, an absolute index; raises while it is being asked. */
+struct verdict cluster_handle_decide(lua_State *L, int cluster, const struct query *query);
+
 /* What is known of its database now; NULL: nothing. */
 const struct catalog *cluster_handle_catalog(const struct cluster_handle *h);
 

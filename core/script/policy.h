@@ -25,6 +25,14 @@ struct session_facts {
 	             policy_session_end() gives it back */
 };
 
+/* The block that a statement stands in. */
+struct transaction_facts {
+	bool read_only, deferrable;
+	const char *isolation;     /* "serializable", "repeatable read"; NULL: the session's own */
+	struct endpoint *endpoint; /* where it runs; NULL: its first statement is to choose */
+	double age;                /* s since it began, as far as that was counted */
+};
+
 /* One question. All that it points to stays until the call returns, no longer. */
 struct query {
 	const struct facts *facts;
@@ -32,6 +40,8 @@ struct query {
 	size_t sql_size;
 	bool standard_strings;
 	bool in_transaction;
+	const struct transaction_facts *transaction; /* NULL: nothing is known of it */
+	bool bound;          /* it may be rejected, but goes where its block or its session is */
 	unsigned parameters; /* how many the statement takes */
 	uint64_t *key; /* where the key goes that the policy gives the query (scopes.h); 0: none */
 	struct session_facts *session;

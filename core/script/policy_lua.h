@@ -51,8 +51,9 @@ bool policy_busy(const struct policy *policy);
  * policy_route() uses. For a state that is the router's. */
 void policy_anchor(struct policy *policy, lua_State *L, int index);
 
-/* bind_query.c's part: the userdata that a policy is called with. */
-struct query_handle *query_handle_new(lua_State *L); /* pushes it */
+/* query_handle.h's part. Pushes the userdata that a policy of the cluster at `cluster` is called
+ * with. */
+struct query_handle *query_handle_new(lua_State *L, int cluster);
 void query_handle_begin(struct query_handle *handle, const struct query *query);
 void query_handle_end(struct query_handle *handle);
 bool query_handle_busy(const struct query_handle *handle);

@@ -95,6 +95,36 @@ static size_t bytes_of(const char *const *names, size_t count)
 	return bytes;
 }
 
+bool facts_may_write(const struct facts *facts)
+{
+	if (facts->intent == INTENT_READ)
+		return false;
+	switch (facts->kind) {
+	case SQL_SELECT:
+	case SQL_VALUES:
+	case SQL_SHOW:
+		return !(facts->effects & (EFFECT_NODE | EFFECT_LOCKING)) ||
+		       facts->effects & (EFFECT_VOLATILE | EFFECT_MODIFYING_CTE | EFFECT_INTO);
+	case SQL_SET:
+	case SQL_RESET:
+	case SQL_BEGIN:
+	case SQL_COMMIT:
+	case SQL_ROLLBACK:
+	case SQL_SAVEPOINT:
+	case SQL_RELEASE:
+	case SQL_PREPARE:
+	case SQL_DEALLOCATE:
+	case SQL_DECLARE:
+	case SQL_CLOSE:
+	case SQL_LISTEN:
+	case SQL_UNLISTEN:
+	case SQL_DISCARD:
+		return false;
+	default:
+		return true;
+	}
+}
+
 unsigned facts_pins_with_settings(const struct facts *facts)
 {
 	/* DISCARD ALL leaves the session as it was made. */

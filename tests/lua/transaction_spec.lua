@@ -42,6 +42,24 @@ describe("on one server", function()
       assert.same({ n = 1, port = pg.primary.port }, seen)
     end)
 
+    it("is shown to the policy, which may reject a statement but not its end", function()
+      local own <close> = moongate.cluster {
+        primary = pg.primary.url,
+        policy = function()
+          return function(query)
+            if query.kind == "truncate" then
+              return moongate.reject(("bound %s, on the %s"):format(query.bound, query.transaction.endpoint.role))
+            end
+          end
+        end,
+      }
+      assert.same({ nil, "bound true, on the primary", "42501" }, { own:transaction(function(tx)
+        tx:query "insert into lua_tx values (1)"
+        tx:query "truncate lua_tx"
+      end) })
+      assert.equal(0, count())
+    end)
+
     it("leaves nothing when its function raises", function()
       local oops = {}
       assert.same({ nil, oops }, { cluster:transaction(function(tx)
