@@ -134,6 +134,7 @@ static void move_knowledge(struct cluster *to, struct cluster *from, const struc
 	}
 	to->counters = from->counters;
 	to->counters_told = from->counters_told;
+	to->mirrored = from->mirrored;
 	to->paused = from->paused;
 	to->paused_quiet = from->paused_quiet;
 	to->paused_since = from->paused_since;

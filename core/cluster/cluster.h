@@ -117,6 +117,12 @@ struct endpoint {
 	char last_error[256]; /* why it went down, without secrets; empty while it is up */
 };
 
+/* Copies of reads: see moongate.mirror(). */
+struct mirror_counts {
+	uint64_t done, failed; /* answered; by an error, or not at all */
+	uint64_t dropped;      /* not sent: too many at once, no server in time, too large */
+};
+
 struct cluster {
 	struct context *context;
 	struct pool_config pool;
@@ -156,6 +162,7 @@ struct cluster {
 	bool paused_quiet;       /* and the log has told that none is under way any more */
 	double paused_since;
 	struct counters counters;
+	struct mirror_counts mirrored;
 	struct counters counters_told;                /* as the log has told of them last */
 	struct quotas *database_quotas, *user_quotas; /* on servers, whichever their endpoint */
 	struct list blocked; /* pools with waiters for whom a limit lets no server be opened */

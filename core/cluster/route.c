@@ -111,6 +111,14 @@ struct route *route_new(struct cluster *cluster, const struct route_config *conf
 	return r;
 }
 
+struct route *route_with(const struct route *r, double timeout, struct route *mirror)
+{
+	struct route_config config = r->config;
+	config.timeout = timeout > 0 ? timeout : config.timeout;
+	config.mirror = mirror ? mirror : config.mirror;
+	return route_new(r->cluster, &config);
+}
+
 void route_free(struct route *r)
 {
 	free(r->name);

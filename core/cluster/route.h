@@ -32,6 +32,8 @@ struct route_config {
 	double max_lag;       /* s; 0: no limit */
 	const char *prefer;   /* a region whose endpoints are taken while any of them will do */
 	bool fallback_primary;
+	double timeout; /* s that a query of this route may run; 0: no limit of the route's */
+	struct route *mirror; /* where copies of its reads go; NULL: nowhere */
 	double hold; /* s that a query may wait for an endpoint of this route; 0: the acquire
 	                timeout */
 };
@@ -51,6 +53,10 @@ struct demand {
 
 /* Copies `config`. NULL: out of memory. */
 struct route *route_new(struct cluster *cluster, const struct route_config *config);
+
+/* The same route under the same name, but for these two; 0 and NULL: as they are. NULL: out of
+ * memory. */
+struct route *route_with(const struct route *route, double timeout, struct route *mirror);
 
 /* The endpoint for one query, or NULL when none will do now. Failed endpoints that would have been
  * candidates are told of the demand, and may be probed at once. */

@@ -182,6 +182,39 @@ static void put_clusters(FILE *out, const struct script *script, const struct cl
 	}
 }
 
+static void put_mirrored(FILE *out, const struct script *script)
+{
+	static const char *const names[] = {"done", "failed", "dropped"};
+	head(out, "mirrored_total", COUNTER, "Copies of reads, by what became of them.");
+	for (size_t i = 0; i < script_cluster_count(script); i++) {
+		const struct script_cluster *c = script_cluster_at(script, i);
+		const struct mirror_counts *m = &c->cluster->mirrored;
+		const uint64_t values[] = {m->done, m->failed, m->dropped};
+		for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+			fputs("moongate_mirrored_total{", out);
+			put_label(out, "cluster", c->database);
+			fprintf(out, ",result=\"%s\"}", names[k]);
+			put_value(out, (double)values[k]);
+		}
+	}
+}
+
+static void put_rules(FILE *out, const struct script *script)
+{
+	head(out, "policy_rule_hits_total", COUNTER, "Verdicts by the rule that decided.");
+	for (size_t i = 0; i < script_cluster_count(script); i++) {
+		const struct script_cluster *c = script_cluster_at(script, i);
+		for (const struct policy_rule *r = NULL; (r = policy_rule_after(c->policy, r));) {
+			fputs("moongate_policy_rule_hits_total{", out);
+			put_label(out, "cluster", c->database);
+			fputc(',', out);
+			put_label(out, "rule", r->name);
+			fputc('}', out);
+			put_value(out, (double)r->hits);
+		}
+	}
+}
+
 static void put_counters(FILE *out, const struct script *script)
 {
 	head(out, "failures_total", COUNTER, "What was repaired, held or told, by kind.");
@@ -372,6 +405,8 @@ void admin_metrics(struct worker *w, const struct http_request *q, struct http_r
 	for (size_t i = 0; i < sizeof of_cluster / sizeof *of_cluster; i++)
 		put_clusters(r->body, w->script, &of_cluster[i]);
 	put_counters(r->body, w->script);
+	put_mirrored(r->body, w->script);
+	put_rules(r->body, w->script);
 	for (size_t i = 0; i < sizeof of_endpoint / sizeof *of_endpoint; i++)
 		put_endpoints(r->body, w->script, &of_endpoint[i]);
 	for (size_t i = 0; i < sizeof of_pool / sizeof *of_pool; i++)

@@ -9,6 +9,7 @@
 #include "cluster/pause.h"
 #include "router/errand.h"
 #include "router/judge.h"
+#include "router/mirror.h"
 #include "router/own.h"
 #include "router/refusal.h"
 #include "router/rewrite.h"
@@ -176,10 +177,20 @@ static void push(struct exchange *x, const struct batch *b)
 	exchange_push(x, flags_of(x, b));
 }
 
+/* The policy may want the batch to go elsewhere, too. */
+static void copy_to_mirror(struct client *c, const struct batch *b, const uint8_t *bytes)
+{
+	struct route *to = c->exchange->mirror;
+	c->exchange->mirror = NULL;
+	if (to && c->home)
+		mirror_send(c, to, b, bytes);
+}
+
 static enum status forward(struct client *c, const struct batch *b, const uint8_t *bytes)
 {
 	struct exchange *x = c->exchange;
 	x->chosen = false;
+	copy_to_mirror(c, b, bytes);
 	relay_note_replay(x, b, bytes);
 	x->sending = x->pushed;
 	if (!x->outstanding && !x->open)
@@ -226,6 +237,15 @@ static bool bound(const struct client *c, const struct exchange *x)
 	return x->status != 'I' && !exchange_uncertain(x);
 }
 
+/* What the verdict says beside the endpoint. */
+static void note_verdict(struct exchange *x, const struct verdict *v)
+{
+	const struct route_config *config =
+	        v->kind == VERDICT_ROUTE ? route_config(v->route) : NULL;
+	x->timeout = config ? config->timeout : 0;
+	x->mirror = config ? config->mirror : NULL;
+}
+
 /* Nothing is attached: asks the policy and looks for a server. ST_AGAIN: not there yet. */
 static enum status choose(struct client *c, const struct batch *b)
 {
@@ -248,6 +268,7 @@ static enum status choose(struct client *c, const struct batch *b)
 	x->last_write = j.last_write;
 	x->key = j.key;
 	x->judged = true;
+	note_verdict(x, v);
 	relay_choose(x, v->kind == VERDICT_ROUTE ? v->route : NULL, v->endpoint, b->size);
 	if (c->exchange != x)
 		return ST_ECLIENT; /* and the client is gone */
@@ -314,6 +335,7 @@ static enum status may_go(struct client *c, const struct batch *b)
 	if (!judge_agrees(c, &j, x->server->endpoint))
 		return ST_AGAIN;
 	x->judged = true;
+	note_verdict(x, &j.verdict);
 	if (j.key != x->key)
 		x->key = 0;
 	return ST_OK;

@@ -62,6 +62,8 @@ struct exchange {
 	struct need need;        /* what else it has to */
 	uint64_t key;            /* of what it writes; 0: none, or several */
 	bool judged;             /* the policy has been asked of the batch that goes next */
+	double timeout;          /* s, of the route that the policy has given last; 0: none */
+	struct route *mirror;    /* likewise: where a copy of it goes; NULL: nowhere */
 	unsigned block_effects;  /* of what began the block that is under way */
 	struct tables *tables;   /* that were written since the last transaction; NULL: none yet */
 	struct server *server;   /* NULL: choosing, or refused */
@@ -91,7 +93,8 @@ struct exchange {
 	bool soiled;       /* the server may have settings that nobody knows of: to be washed */
 	bool wrote;        /* something that may write has gone to this server */
 	char status;       /* of the last ReadyForQuery */
-	bool timed_out;    /* query_timeout has passed: the batch is being cancelled */
+	bool timed_out;    /* query_timeout has passed: the batch is being cancelled, */
+	bool by_policy;    /* or the timeout of the policy's route */
 	bool cancelled;    /* to be cancelled, once our own queries ahead of it are answered */
 	/* When, by the worker's coarse clock: the batch under way was sent, the block was begun,
 	 * the last answer came. */

@@ -6,6 +6,7 @@
 #include "router/admin.h"
 #include "router/client.h"
 #include "router/listener.h"
+#include "router/mirror.h"
 #include "router/relay.h"
 #include "router/replication.h"
 #include "router/welcome.h"
@@ -98,11 +99,12 @@ static bool make_plan(struct worker *w, struct plan *p)
 /* Nothing of the old clusters' is kept by an exchange, but its server. */
 static void stop_seeking(struct worker *w)
 {
+	mirrors_stop_seeking(w);
 	LIST_EACH (&w->clients, link) {
 		struct exchange *x = LIST_ENTRY(link, struct client, link)->exchange;
 		if (!x)
 			continue;
-		x->route = NULL;
+		x->route = x->mirror = NULL;
 		x->excluded = 0;
 		x->key = 0;
 		x->reloaded = x->server != NULL;

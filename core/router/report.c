@@ -186,7 +186,10 @@ enum status report_error(struct exchange *x, const struct edit *edit, const uint
 	const char *code = message_error_field(body, size, 'C');
 	if (x->timed_out && code && strcmp(code, "57014") == 0)
 		return message_error(instead, "ERROR", code,
-		                     "canceling statement due to query_timeout", NULL);
+		                     x->by_policy ? "canceling statement due to the timeout of the "
+		                                    "policy's route"
+		                                  : "canceling statement due to query_timeout",
+		                     NULL);
 	if (code && strcmp(code, "25006") == 0 && is_kept_on_replica(x))
 		return explain_pin(x, body, size, instead);
 	return rename_in(x, body, size, instead);

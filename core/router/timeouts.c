@@ -36,9 +36,16 @@ static bool wrote(const struct exchange *x)
 	return false;
 }
 
-static bool check_query(struct client *c, struct exchange *x, double now)
+/* The shorter one of the configured limit and the policy's. */
+static double query_limit(const struct client *c, const struct exchange *x)
 {
 	double limit = c->config->query_timeout;
+	return x->timeout > 0 && (limit <= 0 || x->timeout < limit) ? x->timeout : limit;
+}
+
+static bool check_query(struct client *c, struct exchange *x, double now)
+{
+	double limit = query_limit(c, x);
 	if (!x->outstanding || !passed(limit, x->batch_since, now))
 		return false;
 	if (x->timed_out && passed(limit + CANCEL_GRACE, x->batch_since, now))
@@ -46,6 +53,7 @@ static bool check_query(struct client *c, struct exchange *x, double now)
 		           "the server has not cancelled a statement after query_timeout");
 	if (!x->timed_out)
 		cancel_exchange(c->worker, x);
+	x->by_policy = limit == x->timeout;
 	x->timed_out = true;
 	return false;
 }

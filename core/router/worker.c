@@ -9,6 +9,7 @@
 #include "router/cancel.h"
 #include "router/client.h"
 #include "router/listener.h"
+#include "router/mirror.h"
 #include "router/relay.h"
 #include "router/replication.h"
 #include "router/timeouts.h"
@@ -122,6 +123,7 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
 	list_init(&w->spare);
 	list_init(&w->cancels);
 	list_init(&w->washing);
+	list_init(&w->mirrors);
 	list_init(&w->retired);
 	list_init(&w->retired_admins);
 	list_init(&w->seeking);
@@ -175,6 +177,7 @@ void worker_free(struct worker *w)
 	cancel_stop(w);
 	timeouts_stop(w);
 	wash_stop(w);
+	mirrors_stop(w);
 	exchange_free_spare(w);
 	cancel_keys_free(&w->keys);
 	welcome_free_all(w);

@@ -48,6 +48,8 @@ struct worker {
 	struct welcome *welcomes; /* uthash: what clients like one are greeted with */
 	struct list spare;        /* exchanges to use again */
 	struct list washing;      /* servers that are being cleaned */
+	struct list mirrors;      /* copies of reads: mirror.h */
+	unsigned mirror_count;
 	struct settings_table settings;
 	struct statement_table statements;
 	uint64_t catalog_epoch;  /* grows with every statement that changes a catalog */

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MIRROR_HOLD 1.0 /* s that a copy waits for a server */
+
 /* The order is that of the enums. */
 static const char *const targets[] = {"primary", "replicas", "any", "named", "region", NULL};
 static const char *const balances[] = {"weighted", "round_robin", "least_in_flight", "latency",
@@ -86,13 +88,22 @@ static bool take_config(lua_State *L, int options, const struct cluster *c,
 }
 
 /* The policy tells routes by their addresses: no other userdata may ever get one of these. */
-static void keep_route(lua_State *L, int handle, struct route_handle *h)
+static void keep_route(lua_State *L, int cluster, int handle, struct route_handle *h)
 {
-	lua_getiuservalue(L, 1, CLUSTER_ROUTES_TABLE);
+	lua_getiuservalue(L, cluster, CLUSTER_ROUTES_TABLE);
 	lua_pushvalue(L, handle);
 	lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
 	h->next = h->owner->routes;
 	h->owner->routes = h;
+}
+
+static void refuse_while_asked(lua_State *L, const struct cluster_handle *owner, const char *what)
+{
+	if (policy_busy(&owner->policy))
+		misuse(L,
+		       "%s: routes live as long as their cluster; make them when the policy is "
+		       "built, not for each query",
+		       what);
 }
 
 /* core.route(cluster, options): a route, or nil and what is wrong. */
@@ -101,9 +112,7 @@ static int new_route(lua_State *L)
 	struct cluster_handle *owner = check_cluster(L, 1);
 	struct route_config config;
 	luaL_checktype(L, 2, LUA_TTABLE);
-	if (policy_busy(&owner->policy))
-		return misuse(L, "cluster:route: routes live as long as their cluster; make them "
-		                 "when the policy is built, not for each query");
+	refuse_while_asked(L, owner, "cluster:route");
 	struct route_handle *h = lua_newuserdatauv(L, sizeof *h, 1);
 	*h = (struct route_handle){.owner = owner};
 	lua_pushvalue(L, 1);
@@ -117,10 +126,87 @@ static int new_route(lua_State *L)
 	h->route = route_new(owner->cluster, &config);
 	if (!h->route)
 		return luaL_error(L, "moongate: out of memory");
-	keep_route(L, handle, h);
+	keep_route(L, 1, handle, h);
 	lua_settop(L, handle);
 	luaL_setmetatable(L, ROUTE_HANDLE);
 	return 1;
+}
+
+static struct route_handle *check_route(lua_State *L, int index)
+{
+	struct route_handle *h = luaL_checkudata(L, index, ROUTE_HANDLE);
+	if (!h->owner->cluster)
+		misuse(L, "the route's cluster is closed");
+	return h;
+}
+
+/* The route of a cluster's that leads to the endpoint at `index`, given by handle or name; or the
+ * route there itself. */
+static struct route *copy_route(lua_State *L, int index, struct cluster_handle *owner)
+{
+	if (luaL_testudata(L, index, ROUTE_HANDLE)) {
+		const struct route_handle *h = check_route(L, index);
+		if (h->owner != owner)
+			misuse(L, "moongate.mirror: the routes are of two clusters");
+		return h->route;
+	}
+	const struct endpoint_handle *e = state_handle(L, owner->state, index, HANDLE_ENDPOINT);
+	const char *name = e && e->owner == owner && endpoint_of(e) ? endpoint_of(e)->name
+	                                                            : luaL_checkstring(L, index);
+	if (!cluster_endpoint(owner->cluster, name)) {
+		refuse_name(L, owner->cluster, name);
+		misuse(L, "moongate.mirror: %s", lua_tostring(L, -1));
+	}
+	luaL_Buffer b;
+	luaL_buffinit(L, &b);
+	luaL_addlstring(&b, name, strlen(name) + 1);
+	luaL_addchar(&b, '\0');
+	luaL_pushresult(&b);
+	const struct route_config config = {.name = "mirror",
+	                                    .to = TO_NAMED,
+	                                    .names = lua_tostring(L, -1),
+	                                    .consistency = CONSISTENCY_EVENTUAL,
+	                                    .hold = MIRROR_HOLD};
+	struct route *route = route_new(owner->cluster, &config);
+	lua_pop(L, 1);
+	return route;
+}
+
+/* Pushes another route of the first argument's cluster, or raises. */
+static int push_variant(lua_State *L, const struct route_handle *of, struct route *route)
+{
+	if (!route)
+		return luaL_error(L, "moongate: out of memory");
+	struct route_handle *h = lua_newuserdatauv(L, sizeof *h, 1);
+	*h = (struct route_handle){.owner = of->owner, .route = route};
+	int handle = lua_gettop(L);
+	lua_getiuservalue(L, 1, 1);
+	lua_pushvalue(L, -1);
+	lua_setiuservalue(L, handle, 1);
+	keep_route(L, lua_gettop(L), handle, h);
+	lua_settop(L, handle);
+	luaL_setmetatable(L, ROUTE_HANDLE);
+	return 1;
+}
+
+/* moongate.mirror(route, copy_to): the route, whose reads are copied there. */
+static int mirror(lua_State *L)
+{
+	const struct route_handle *h = check_route(L, 1);
+	refuse_while_asked(L, h->owner, "moongate.mirror");
+	struct route *to = copy_route(L, 2, h->owner);
+	return push_variant(L, h, to ? route_with(h->route, 0, to) : NULL);
+}
+
+/* moongate.timeout(route, seconds): the route, whose queries may run no longer. */
+static int timeout(lua_State *L)
+{
+	const struct route_handle *h = check_route(L, 1);
+	double seconds = luaL_checknumber(L, 2);
+	luaL_argcheck(L, seconds >= 0.001 && seconds <= 1e9, 2,
+	              "a number of seconds of at least 0.001 expected");
+	refuse_while_asked(L, h->owner, "moongate.timeout");
+	return push_variant(L, h, route_with(h->route, seconds, NULL));
 }
 
 static int route_tostring(lua_State *L)
@@ -174,8 +260,11 @@ void open_route(lua_State *L)
 {
 	static const luaL_Reg route[] = {{"__tostring", route_tostring}, {NULL, NULL}};
 	static const luaL_Reg rejection[] = {{"__tostring", rejection_tostring}, {NULL, NULL}};
-	static const luaL_Reg functions[] = {
-	        {"route", new_route}, {"reject", reject}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"route", new_route},
+	                                     {"reject", reject},
+	                                     {"mirror", mirror},
+	                                     {"timeout", timeout},
+	                                     {NULL, NULL}};
 	struct state *state = state_of(L);
 	handle_class(L, ROUTE_HANDLE, route, NULL);
 	handle_class(L, REJECTION_HANDLE, rejection, NULL);

@@ -3,6 +3,7 @@
 #include "script/handles.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const char owner_key; /* its address is the key in the registry; the byte is never read */
 
@@ -15,6 +16,23 @@ void rules_of(lua_State *L, int cluster)
 	lua_rawsetp(L, LUA_REGISTRYINDEX, &owner_key);
 }
 
+static bool is_taken(const struct policy *policy, const char *name)
+{
+	for (const struct rule *r = policy->rules; r; r = r->next)
+		if (strcmp(r->name, name) == 0)
+			return true;
+	return false;
+}
+
+/* Metrics tell rules by their names. */
+static void name_apart(struct rule *rule, const struct policy *policy)
+{
+	char name[POLICY_RULE_NAME - 8];
+	snprintf(name, sizeof name, "%.*s", (int)sizeof name - 1, rule->name);
+	for (unsigned i = 2; is_taken(policy, rule->name) && i < 1000; i++)
+		snprintf(rule->name, sizeof rule->name, "%s (%u)", name, i);
+}
+
 /* The rule on top of the stack is the last one of the policy that is being made. */
 static void append(lua_State *L, struct rule *rule)
 {
@@ -22,6 +40,7 @@ static void append(lua_State *L, struct rule *rule)
 	struct cluster_handle *owner = lua_touserdata(L, -1);
 	if (owner) {
 		struct rule **last = &owner->policy.rules;
+		name_apart(rule, &owner->policy);
 		while (*last)
 			last = &(*last)->next;
 		*last = rule;

@@ -83,6 +83,8 @@ static int cluster_query(lua_State *L)
 	if (aim.verdict.kind == VERDICT_REJECT)
 		return push_refusal(L, aim.verdict.message, aim.verdict.sqlstate);
 	aim_at(h, &aim);
+	if (aim.verdict.kind == VERDICT_ROUTE)
+		query.timeout = route_config(aim.verdict.route)->timeout;
 	struct operation_statement statement = {
 	        .to = {.cluster = h->cluster,
 	               .route = aim.verdict.route,

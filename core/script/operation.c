@@ -200,6 +200,14 @@ static void on_executed(struct exec *exec, enum status status, PGresult *result)
 	} else if (status == ST_ECLIENT) {
 		give_back(op, false);
 		fail(op, "0A000", "COPY from or to the client is not supported by the module");
+	} else if (status == ST_TIMEOUT) {
+		give_back(op, false);
+		fail(op, op->may_commit ? "08007" : "57014",
+		     op->may_commit
+		             ? "the query was given up after the timeout of the policy's route; "
+		               "its "
+		               "outcome is unknown"
+		             : "the query was given up after the timeout of the policy's route");
 	} else {
 		lost(op);
 	}

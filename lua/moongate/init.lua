@@ -18,6 +18,13 @@ local M = {
   ---What a policy returns to refuse a query; the SQLSTATE is 42501 unless it says otherwise.
   ---@type fun(message: string, sqlstate?: string): moongate.Rejection
   reject = core.reject,
+  ---The same route, whose reads are also sent to another endpoint (by name, handle or route), for
+  ---warming or testing; what comes of the copies is dropped, and counted.
+  ---@type fun(route: moongate.Route, copy_to: moongate.Endpoint|moongate.Route|string): moongate.Route
+  mirror = core.mirror,
+  ---The same route, whose queries are cancelled after so many seconds (57014).
+  ---@type fun(route: moongate.Route, seconds: number): moongate.Route
+  timeout = core.timeout,
   ---No new work for this endpoint from now on; what is under way ends, idle servers are closed.
   ---@type fun(endpoint: moongate.Endpoint)
   drain = core.drain,

@@ -291,4 +291,19 @@ describe("cluster:query", function()
       return port_of(looks) ~= pg.primary.port
     end)
   end)
+
+  it("gives a query up after its route's timeout", function()
+    local own <close> = moongate.cluster {
+      primary = pg.primary.url,
+      policy = function(c)
+        local short = moongate.timeout(c:route { to = "primary" }, 0.2)
+        return function() return short end
+      end,
+    }
+    local rows, message, code = own:query "select count(*) from generate_series(1, 1000000000)"
+    assert.is_nil(rows)
+    assert.equal("57014", code)
+    assert.truthy(message:find("timeout of the policy's route", 1, true), message)
+    assert.equal(1, own:query("select 1 as one")[1].one)
+  end)
 end)

@@ -2,6 +2,7 @@
 
 local cluster = require "tests.support.cluster"
 local router = require "tests.support.router"
+local wait = require "tests.support.wait"
 local wire = require "tests.support.wire"
 
 describe("a policy in the router", function()
@@ -23,7 +24,7 @@ describe("a policy in the router", function()
 
   -- Routes by `policy`, the text of a factory.
   local function start(policy, extra)
-    moongate = router.start { pg = pg, text = router.script(pg, { policy = policy, extra = extra }) }
+    moongate = router.start { pg = pg, admin = true, text = router.script(pg, { policy = policy, extra = extra }) }
     moongate:psql "select 1" -- the primary is known
     return moongate
   end
@@ -128,6 +129,105 @@ describe("a policy in the router", function()
       local c = client()
       c:query "listen here"
       assert.equal("0A000", code(c:query "truncate seen"))
+      assert.equal("1", c:value "select 1")
+    end)
+  end)
+
+  describe("with a timeout", function()
+    it("cancels a query that takes longer, and no other", function()
+      start [[function(cluster)
+        local moongate = require "moongate"
+        local patient = cluster:route { to = "primary" }
+        local short = moongate.timeout(patient, 0.3)
+        return function(query) return query.tags.short and short or patient end
+      end]]
+      local c = client()
+      local result = c:query "select pg_sleep(30) /* moongate: short=1 */"
+      assert.equal("57014", code(result))
+      assert.equal("canceling statement due to the timeout of the policy's route", result.error.M)
+      assert.is_nil(code(c:query "select pg_sleep(0.8)"))
+      assert.is_nil(code(c:query "select 1 /* moongate: short=1 */"))
+    end)
+  end)
+
+  describe("with a mirror", function()
+    local MIRRORS = [[function(cluster)
+      local primary = cluster:route { to = "primary" }
+      local both = require "moongate".mirror(primary, cluster.replicas[1])
+      return function() return both end
+    end]]
+
+    local function mirrored()
+      local _, page = moongate:http "/metrics"
+      local counts = {}
+      for result, count in page:gmatch 'moongate_mirrored_total{cluster="%*",result="(%w+)"} (%d+)' do
+        counts[result] = tonumber(count)
+      end
+      return counts
+    end
+
+    local function until_mirrored(result, count)
+      wait.until_true(("%d copies are %s"):format(count, result), function() return mirrored()[result] >= count end)
+    end
+
+    -- What the first replica has run of late, by what stands in the text.
+    local function runs_there(word)
+      return tonumber(pg.replicas[1]:psql(("select count(*) from pg_stat_activity where query like '%%%s%%' and pid <> pg_backend_pid()"):format(word)))
+    end
+
+    it("copies a read to another endpoint, whose answer is dropped", function()
+      start(MIRRORS)
+      local c = client()
+      local before = mirrored().done
+      assert.equal(tostring(pg.primary.port), c:value "select current_setting('port') as lone_copy")
+      until_mirrored("done", before + 1)
+      assert.equal(1, runs_there "lone_copy")
+    end)
+
+    it("copies what is prepared, with its values and under its client's settings", function()
+      start(MIRRORS)
+      local c = client()
+      c:query "set search_path = pg_catalog"
+      local before = mirrored().done
+      c:send(wire.parse("p1", "select $1::int + 1 as prepared_copy") .. wire.sync())
+      c:result()
+      for i = 1, 3 do
+        c:send(wire.bind("", "p1", { tostring(i) }) .. wire.describe("P", "") .. wire.execute "" .. wire.sync())
+        assert.equal(tostring(i + 1), c:result().rows[1][1])
+      end
+      c:send(wire.extended("select $1::text || 'x' as unnamed_copy", { "v" }) .. wire.sync())
+      assert.equal("vx", c:result().rows[1][1])
+      until_mirrored("done", before + 4)
+      assert.equal(0, mirrored().failed)
+      assert.equal(1, runs_there "unnamed_copy")
+    end)
+
+    it("copies no write, and nothing in a block", function()
+      start(MIRRORS)
+      local c = client()
+      local before = mirrored()
+      c:query "insert into seen values (9)"
+      c:query "begin"
+      c:query "select 1"
+      c:query "delete from seen where n = 9"
+      c:query "commit"
+      c:query "select 'last' as last_copy"
+      until_mirrored("done", before.done + 1)
+      assert.same({ done = before.done + 1, failed = before.failed, dropped = before.dropped }, mirrored())
+    end)
+
+    it("drops the errors of copies, and counts them", function()
+      start(MIRRORS)
+      pg.replicas[1]:psql "select pg_wal_replay_pause()"
+      finally(function()
+        pg.replicas[1]:psql "select pg_wal_replay_resume()"
+        pg.primary:psql "drop table if exists not_there_yet"
+        pg:wait_for_replay()
+      end)
+      pg.primary:psql "create table not_there_yet (n int)"
+      local c = client()
+      assert.is_nil(code(c:query "select * from not_there_yet"))
+      until_mirrored("failed", 1)
       assert.equal("1", c:value "select 1")
     end)
   end)
