@@ -204,6 +204,7 @@ struct adoption cluster_adopt(struct cluster *to, struct cluster *from)
 	for (size_t i = 0; i < to->endpoint_count; i++)
 		if (pairs.old[i])
 			apply_config(to->endpoints[i]);
+	news_catch_up(to);
 	sum.added = cluster_present(to) - sum.kept;
 	sum.removed = cluster_present(from);
 	return sum;

@@ -319,6 +319,7 @@ void cluster_free(struct cluster *cluster)
 	if (!cluster)
 		return;
 	dispatch_close_all(cluster);
+	news_stop(cluster);
 	patroni_free(cluster->patroni);
 	catalogs_free(cluster->catalogs);
 	for (size_t i = 0; i < cluster->endpoint_count; i++)

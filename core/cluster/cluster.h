@@ -12,6 +12,7 @@
 #include "cluster/counters.h"
 #include "cluster/freshness.h"
 #include "cluster/health.h"
+#include "cluster/news.h"
 #include "cluster/pool_config.h"
 #include "cluster/quota.h"
 #include "cluster/route.h"
@@ -112,6 +113,7 @@ struct endpoint {
 	struct probe *probe;
 	struct addresses *addresses; /* of its host */
 	ev_timer trimming;           /* due: idle servers are to be looked through */
+	unsigned told;               /* as news.h has told of it last */
 	double reported;             /* when a probe or traffic last told of it */
 	double went_down;     /* the last time, clock_now(): older servers are not to be trusted */
 	char last_error[256]; /* why it went down, without secrets; empty while it is up */
@@ -161,6 +163,7 @@ struct cluster {
 	bool paused;             /* no new work is sent: see pause.h */
 	bool paused_quiet;       /* and the log has told that none is under way any more */
 	double paused_since;
+	struct news news; /* who is told of changes */
 	struct counters counters;
 	struct mirror_counts mirrored;
 	struct counters counters_told;                /* as the log has told of them last */

@@ -239,6 +239,7 @@ void endpoint_failed(struct endpoint *e)
 		return;
 	log_warn(log_of(e), "traffic fails too often: the endpoint is left out for a while",
 	         LOG_T("endpoint", e->name), LOG_S("pause", e->cluster->breaker.pause));
+	news_note(e->cluster);
 }
 
 void endpoint_lost(struct endpoint *e)
@@ -259,8 +260,10 @@ void endpoint_unreachable(struct endpoint *e, const char *sqlstate, const char *
 
 void endpoint_served(struct endpoint *e)
 {
-	if (breaker_success(&e->breaker, &e->cluster->breaker))
-		log_info(log_of(e), "traffic succeeds again", LOG_T("endpoint", e->name));
+	if (!breaker_success(&e->breaker, &e->cluster->breaker))
+		return;
+	log_info(log_of(e), "traffic succeeds again", LOG_T("endpoint", e->name));
+	news_note(e->cluster);
 }
 
 static void on_trimming(struct ev_loop *loop, ev_timer *timer, int events)

@@ -138,6 +138,7 @@ void cluster_review(struct cluster *c)
 	c->topology = t.state;
 	c->primary = t.primary == TOPOLOGY_NOBODY ? NULL : c->endpoints[t.primary];
 	look_after_primary(c, now);
+	news_note(c);
 }
 
 bool cluster_searches(const struct cluster *c, double now)

@@ -32,7 +32,7 @@ struct route_config {
 	double max_lag;       /* s; 0: no limit */
 	const char *prefer;   /* a region whose endpoints are taken while any of them will do */
 	bool fallback_primary;
-	double timeout; /* s that a query of this route may run; 0: no limit of the route's */
+	double timeout;       /* s that a query of this route may run; 0: no limit of the route's */
 	struct route *mirror; /* where copies of its reads go; NULL: nowhere */
 	double hold; /* s that a query may wait for an endpoint of this route; 0: the acquire
 	                timeout */

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/client.h"
 
+#include "router/admission.h"
 #include "router/cancel.h"
 #include "router/own.h"
 #include "router/relay.h"
@@ -165,8 +166,14 @@ void client_set_settings(struct client *c, struct settings *settings)
 
 bool client_find_home(struct client *c)
 {
+	client_set_home(c, script_cluster(c->worker->script, c->database));
+	return c->home != NULL;
+}
+
+void client_set_home(struct client *c, const struct script_cluster *home)
+{
 	static const struct session_config none = {0};
-	c->home = script_cluster(c->worker->script, c->database);
+	c->home = home;
 	if (c->demands) /* endpoints have other places now */
 		c->demands->read.reader = CLUSTER_ENDPOINTS;
 	if (c->exchange)
@@ -178,7 +185,6 @@ bool client_find_home(struct client *c)
 	if (c->home)
 		c->catalog = catalogs_join(c->home->cluster->catalogs, c->user, c->database);
 	catalogs_want(c->catalog);
-	return c->home != NULL;
 }
 
 static void begin_session(struct client *c, const struct startup *startup)
@@ -216,6 +222,8 @@ static void begin_session(struct client *c, const struct startup *startup)
 		return;
 	}
 	client_set_settings(c, settings_ref(c->startup));
+	if (!admission_ask(c))
+		return;
 	if (c->config->mode == POOL_SESSION)
 		c->pins |= RELAY_PIN_SESSION;
 	if (message_negotiate(&c->out, startup) != ST_OK) {

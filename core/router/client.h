@@ -98,6 +98,9 @@ static inline const struct catalog *client_catalog(const struct client *c)
 /* Finds its home in the worker's script, and what holds for it there. False: there is none. */
 bool client_find_home(struct client *c);
 
+/* It is served by this one from now on, whatever its database; NULL: by none. */
+void client_set_home(struct client *c, const struct script_cluster *home);
+
 /* Looks again at what is in c->in, and reads on. */
 void client_resume(struct client *c);
 

@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/relay.h"
 
+#include "router/asked.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +37,7 @@ void exchange_free(struct exchange *x)
 {
 	dispatch_cancel(&x->dispatch);
 	edits_clear(&x->edits);
+	asked_free(x);
 	statement_unref(x->replay_statement);
 	buffer_free(&x->begin);
 	buffer_free(&x->touched);

@@ -16,7 +16,7 @@ static bool reads_only(const struct client *c, const struct facts *facts)
 	return facts->intent == INTENT_READ || facts->kind == SQL_SET || facts->kind == SQL_DECLARE;
 }
 
-static const struct facts *facts_of(const struct client *c, const struct batch *b)
+const struct facts *judge_facts(const struct client *c, const struct batch *b)
 {
 	static const struct facts none = {.intent = INTENT_READ, .kind = SQL_EMPTY};
 	if (b->facts)
@@ -91,22 +91,36 @@ static struct query question(const struct batch *b, const struct facts *facts,
 	                      .parameters = b->parameters};
 }
 
-/* `q` lacks only what the client knows. */
-static struct verdict ask(struct client *c, struct query *q, uint64_t *key)
+static struct session_facts session_of_client(const struct client *c)
 {
-	struct session_facts session = {
+	return (struct session_facts){
 	        .user = c->user,
 	        .database = c->database,
 	        .application_name = c->settings->application_name,
 	        .address = c->address,
 	        .vars = c->vars,
 	};
+}
+
+/* `q` lacks only what the client knows. */
+static struct verdict ask(struct client *c, struct query *q, uint64_t *key)
+{
+	struct session_facts session = session_of_client(c);
 	q->standard_strings = c->standard_strings;
 	q->key = key;
 	q->session = &session;
 	struct verdict v = policy_route(c->home->policy, q);
 	c->vars = session.vars;
 	return v;
+}
+
+void judge_tell_error(struct client *c, struct query *q, const struct query_error *error)
+{
+	struct session_facts session = session_of_client(c);
+	q->standard_strings = c->standard_strings;
+	q->session = &session;
+	policy_tell_error(c->home->policy, q, error);
+	c->vars = session.vars;
 }
 
 void judge_batch(struct client *c, const struct batch *b, struct judgment *j)
@@ -117,7 +131,7 @@ void judge_batch(struct client *c, const struct batch *b, struct judgment *j)
 		        .kind = VERDICT_REJECT, .sqlstate = "57P01", .message = CLIENT_NOT_SERVED};
 		return;
 	}
-	const struct facts *facts = facts_of(c, b);
+	const struct facts *facts = judge_facts(c, b);
 	struct facts judged = *facts;
 	bool in_block = c->block.state == BLOCK_LAZY;
 	if (in_block)
@@ -159,7 +173,7 @@ bool judge_permits(struct client *c, const struct batch *b, struct judgment *j)
 	transaction.endpoint = x->server->endpoint;
 	transaction.age = c->worker->tick - x->block_since;
 	bool in_block = x->status == 'T';
-	struct query query = question(b, facts_of(c, b), in_block ? &transaction : NULL);
+	struct query query = question(b, judge_facts(c, b), in_block ? &transaction : NULL);
 	query.bound = true;
 	j->verdict = ask(c, &query, &j->key);
 	return j->verdict.kind != VERDICT_REJECT;

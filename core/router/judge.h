@@ -21,6 +21,12 @@ void judge_batch(struct client *c, const struct batch *b, struct judgment *j);
  * and may reject it. False: it does, as the verdict says. What ends a block cannot be rejected. */
 bool judge_permits(struct client *c, const struct batch *b, struct judgment *j);
 
+/* What is known of the statement that decides; valid until the next question to the classifier. */
+const struct facts *judge_facts(const struct client *c, const struct batch *b);
+
+/* Tells the policy of an error; `query` lacks only what the client knows. */
+void judge_tell_error(struct client *c, struct query *query, const struct query_error *error);
+
 /* Whether that lets the batch run on this endpoint. */
 bool judge_agrees(const struct client *c, const struct judgment *j, const struct endpoint *e);
 

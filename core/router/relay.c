@@ -7,6 +7,7 @@
 #include "router/relay.h"
 
 #include "cluster/pause.h"
+#include "router/asked.h"
 #include "router/errand.h"
 #include "router/judge.h"
 #include "router/mirror.h"
@@ -191,6 +192,7 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 	struct exchange *x = c->exchange;
 	x->chosen = false;
 	copy_to_mirror(c, b, bytes);
+	asked_note(x, b);
 	relay_note_replay(x, b, bytes);
 	x->sending = x->pushed;
 	if (!x->outstanding && !x->open)
@@ -283,6 +285,7 @@ static void refuse_for_lack(struct client *c, const struct batch *b)
 	memcpy(message, x->message, sizeof message);
 	const char *hint = x->hint;
 	exchange_free(x);
+	asked_in_vain(c, b, sqlstate, message);
 	relay_refuse_batch(c, b, sqlstate, message, hint);
 }
 

@@ -136,6 +136,8 @@ struct exchange {
 	uint32_t settling;             /* what names mean is settled when so many are answered */
 	struct edits edits;
 
+	struct asked *asked; /* asked.h: a ring like `flags`; NULL: nobody wants to know */
+
 	/* The last batch, as long as it may be run again. */
 	enum replay replay;
 	bool decided; /* some of the response was forwarded, or nothing can be run again */

@@ -1,6 +1,7 @@
 /* relay_repair.c - what is done when a server refuses or dies: a lone read of which nothing was
  * forwarded runs again elsewhere; for all else the client is told, and nothing runs twice. */
 /* SPDX-License-Identifier: MIT */
+#include "router/asked.h"
 #include "router/cutoff.h"
 #include "router/errand.h"
 #include "router/relay.h"
@@ -180,7 +181,11 @@ void relay_lost(struct exchange *x)
 	if (!x->decided && x->replay == REPLAY_ANYWHERE && c->home) {
 		relay_tally(x, COUNTER_REPAIRED_LOST);
 		run_elsewhere(x, x->route ? x->route : c->home->cluster->default_read, false);
-	} else if (cutoff_may_stay(x)) {
+		return;
+	}
+	if (!x->fatal)
+		asked_failed(x, "08006", "the server connection was lost");
+	if (cutoff_may_stay(x)) {
 		cutoff_go_on(x);
 	} else {
 		bool told = (x->fatal && !*x->farewell) || (x->rest && !x->drop_rest);

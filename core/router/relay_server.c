@@ -3,6 +3,7 @@
  * Bytes are forwarded from the worker's buffer in one piece per read. While a batch may still be
  * run again, its response is held back until a row or its end decides. */
 /* SPDX-License-Identifier: MIT */
+#include "router/asked.h"
 #include "router/cancel.h"
 #include "router/cutoff.h"
 #include "router/errand.h"
@@ -170,6 +171,7 @@ static enum fate take_error(struct exchange *x, struct answer_scan *s, const uin
 	if (x->touching == x->answered + 1) /* its settings are what they were */
 		x->touched.tail = x->touched.head + x->touched_before;
 	struct buffer instead = {0};
+	asked_refused(x, body, size);
 	bool stays = x->fatal && cutoff_may_stay(x);
 	enum status status = stays ? cutoff_take_fatal(x, body, size, &instead)
 	                           : report_error(x, e, body, size, &instead);

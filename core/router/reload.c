@@ -140,22 +140,36 @@ static void retire_clusters(struct worker *w)
 	reload_reap(w);
 }
 
-static void find_home(struct client *c)
+/* Where on_connect had sent it elsewhere, it stays with the cluster of that name. */
+static bool find_new_home(struct client *c, const struct script *old)
+{
+	const struct script_cluster *before = c->home;
+	const char *name =
+	        before && before != script_cluster(old, c->database) ? before->database : NULL;
+	const struct script_cluster *same_name =
+	        name ? script_cluster(c->worker->script, name) : NULL;
+	if (!same_name || strcmp(same_name->database, name) != 0)
+		return client_find_home(c);
+	client_set_home(c, same_name);
+	return true;
+}
+
+static void find_home(struct client *c, const struct script *old)
 {
 	const struct script_cluster *before = c->home;
 	struct session_facts session = {.vars = c->vars};
 	c->vars = 0;
-	if (!c->database || !client_find_home(c) || !before)
+	if (!c->database || !find_new_home(c, old) || !before)
 		return;
 	policy_session_move(before->policy, c->home->policy, &session);
 	c->vars = session.vars;
 }
 
 /* The old script is still there. */
-static void find_homes(struct worker *w)
+static void find_homes(struct worker *w, const struct script *old)
 {
 	LIST_EACH (&w->clients, link)
-		find_home(LIST_ENTRY(link, struct client, link));
+		find_home(LIST_ENTRY(link, struct client, link), old);
 	replication_find_homes(w);
 	if (w->reloads.last.added || w->reloads.last.removed)
 		welcome_free_all(w); /* others may have other settings to greet with */
@@ -173,10 +187,9 @@ static void swap_scripts(struct worker *w, struct plan *p)
 	}
 	struct script *old = w->script;
 	w->script = p->script;
-	find_homes(w);
+	find_homes(w, old);
 	script_free(old);
-	for (size_t i = 0; i < script_cluster_count(w->script); i++)
-		cluster_start(script_cluster_at(w->script, i)->cluster);
+	script_start(w->script);
 	descriptors_recheck(w);
 }
 

@@ -43,8 +43,10 @@ static const char *const reported[] = {"server_version",
 static bool make_key(const struct client *c, struct buffer *key)
 {
 	const void *settings = c->startup;
+	const char *home = c->home ? c->home->database : ""; /* see admission.h */
 	return buffer_append(key, c->user, strlen(c->user) + 1) == ST_OK &&
 	       buffer_append(key, c->database, strlen(c->database) + 1) == ST_OK &&
+	       buffer_append(key, home, strlen(home) + 1) == ST_OK &&
 	       buffer_append(key, &settings, sizeof(const void *)) == ST_OK;
 }
 

@@ -150,7 +150,7 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
 
 void worker_run(struct worker *w)
 {
-	each_cluster(w, cluster_start);
+	script_start(w->script);
 	watch_signal(w, &w->terminate, SIGTERM, on_signal);
 	watch_signal(w, &w->interrupt, SIGINT, on_signal);
 	watch_signal(w, &w->hangup, SIGHUP, on_hangup);

@@ -8,6 +8,7 @@
 #include "cluster/simulate.h"
 #include "script/fields.h"
 #include "script/handles.h"
+#include "script/hooks.h"
 #include "script/loans.h"
 #include "script/misuse.h"
 
@@ -255,6 +256,7 @@ static struct cluster_handle *push_handle(lua_State *L)
 	h->policy = (struct policy){.state = h->state, .owner = h};
 	list_init(&h->loans);
 	luaL_setmetatable(L, CLUSTER_HANDLE);
+	cluster_handle_register(L);
 	lua_newtable(L);
 	lua_setiuservalue(L, -2, CLUSTER_ENDPOINTS_TABLE);
 	lua_newtable(L);
@@ -265,9 +267,10 @@ static struct cluster_handle *push_handle(lua_State *L)
 /* What a factory has made is on top: a function, or a table with one and hooks. Leaves the
  * function.
  */
-static void take_policy(lua_State *L)
+static void take_policy(lua_State *L, int cluster, struct policy *policy)
 {
 	if (lua_istable(L, -1)) {
+		hooks_take(L, cluster, policy);
 		lua_getfield(L, -1, "route");
 		lua_remove(L, -2);
 	}
@@ -287,7 +290,7 @@ static void set_policy(lua_State *L, int factory, int cluster, struct cluster_ha
 	rules_of(L, cluster);
 	lua_call(L, 1, 1);
 	rules_of(L, 0);
-	take_policy(L);
+	take_policy(L, cluster, &h->policy);
 	lua_setiuservalue(L, cluster, CLUSTER_POLICY);
 	struct query_handle *handle = query_handle_new(L, cluster);
 	lua_setiuservalue(L, cluster, CLUSTER_QUERY);

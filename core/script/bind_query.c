@@ -230,7 +230,15 @@ struct query_handle *query_handle_new(lua_State *L, int cluster)
 	return h;
 }
 
-void query_handle_begin(struct query_handle *h, const struct query *query)
+const struct query *query_handle_begin(struct query_handle *h, const struct query *query)
+{
+	const struct query *outer = h->query;
+	h->query = query;
+	h->made = 0;
+	return outer;
+}
+
+void query_handle_resume(struct query_handle *h, const struct query *query)
 {
 	h->query = query;
 	h->made = 0;

@@ -58,6 +58,14 @@ static void learn(struct cluster_handle *h, struct classifier *classifier, const
 	catalogs_taught(h->catalog);
 }
 
+static void tell_error(struct cluster_handle *h, const struct query *q, const struct operation *op)
+{
+	const struct query_error error = {.sqlstate = op->sqlstate,
+	                                  .message = op->message,
+	                                  .endpoint = op->dispatch.endpoint};
+	policy_tell_error(&h->policy, q, &error);
+}
+
 /* cluster:query(sql, ...): rows, or nil, message, code. */
 static int cluster_query(lua_State *L)
 {
@@ -97,6 +105,8 @@ static int cluster_query(lua_State *L)
 	};
 	operation_start(&b->op, &statement, blocking_done);
 	blocking_wait(L, b);
+	if (*b->op.sqlstate)
+		tell_error(h, &q, &b->op);
 	if (intent == INTENT_WRITE || b->op.refused_by_replica)
 		handle_wrote(h, aim.key, b->op.refused_by_replica ? NULL : &aim.tables);
 	if (b->op.dispatch.endpoint)

@@ -6,6 +6,8 @@
 
 #include <lauxlib.h>
 
+static const char clusters_key; /* its address is the key; the byte is never read */
+
 void handle_class(lua_State *L, const char *name, const luaL_Reg *metamethods,
                   const luaL_Reg *methods)
 {
@@ -67,6 +69,30 @@ struct verdict cluster_handle_decide(lua_State *L, int cluster, const struct que
 	lua_getiuservalue(L, cluster, CLUSTER_POLICY);
 	lua_getiuservalue(L, cluster, CLUSTER_QUERY);
 	return policy_ask(L, p, q);
+}
+
+void cluster_handle_push(lua_State *L, const struct cluster_handle *h)
+{
+	lua_rawgetp(L, LUA_REGISTRYINDEX, &clusters_key);
+	lua_rawgetp(L, -1, h);
+	lua_remove(L, -2);
+}
+
+void cluster_handle_register(lua_State *L)
+{
+	if (lua_rawgetp(L, LUA_REGISTRYINDEX, &clusters_key) == LUA_TNIL) {
+		lua_pop(L, 1);
+		lua_newtable(L);
+		lua_createtable(L, 0, 1);
+		lua_pushliteral(L, "v");
+		lua_setfield(L, -2, "__mode");
+		lua_setmetatable(L, -2);
+		lua_pushvalue(L, -1);
+		lua_rawsetp(L, LUA_REGISTRYINDEX, &clusters_key);
+	}
+	lua_pushvalue(L, -2);
+	lua_rawsetp(L, -2, lua_touserdata(L, -3));
+	lua_pop(L, 1);
 }
 
 struct cluster_handle *check_cluster(lua_State *L, int index)

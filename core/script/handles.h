@@ -33,7 +33,8 @@ enum {
 	CLUSTER_ROUTES_TABLE,
 	CLUSTER_POLICY,
 	CLUSTER_QUERY,
-	CLUSTER_USER_VALUES = 4
+	CLUSTER_HOOKS,
+	CLUSTER_USER_VALUES = 5
 };
 
 struct cluster_handle {
@@ -97,10 +98,17 @@ void field_numbers(lua_State *L, const char *const *names, size_t count);
 lua_Integer field_number(lua_State *L, int upvalue);
 int field_unknown(lua_State *L, const char *what, const char *const *names, size_t count);
 
+/* Remembers the cluster's userdata on top of the stack, without keeping it alive. */
+void cluster_handle_register(lua_State *L);
+
+/* Pushes its userdata, or nil where it has gone. Allocates nothing. */
+void cluster_handle_push(lua_State *L, const struct cluster_handle *h);
+
 /* The cluster at `index`; raises where it is none, or closed. */
 struct cluster_handle *check_cluster(lua_State *L, int index);
 
-/* Asks the policy of the cluster at `cluster`, an absolute index; raises while it is being asked. */
+/* Asks the policy of the cluster at `cluster`, an absolute index; raises while it is being asked.
+ */
 struct verdict cluster_handle_decide(lua_State *L, int cluster, const struct query *query);
 
 /* What is known of its database now; NULL: nothing. */
@@ -127,5 +135,6 @@ void open_backoff(lua_State *L);
 void open_classify(lua_State *L);
 void open_rule(lua_State *L);
 void open_simulate(lua_State *L);
+void open_timer(lua_State *L);
 
 #endif

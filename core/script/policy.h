@@ -91,6 +91,30 @@ const char *policy_error(const struct policy *policy);
 const struct policy_rule *policy_rule_after(const struct policy *policy,
                                             const struct policy_rule *rule);
 
+/* Functions beside the one that routes. An error in one is counted and logged; POLICY_BREAKER in a
+ * row take it out. */
+enum hook { HOOK_CONNECT, HOOK_ERROR, HOOK_ENDPOINT, HOOKS };
+
+/* Whether there is one, so that nothing need be made ready for it. */
+bool policy_hears(const struct policy *policy, enum hook hook);
+
+/* on_connect(session): what becomes of a session that begins. */
+struct admission {
+	enum { ADMISSION_HERE, ADMISSION_CLUSTER, ADMISSION_REJECT } kind;
+	struct cluster *cluster; /* another one; NULL: the one listed as `message` */
+	char sqlstate[6];
+	char message[256];
+};
+struct admission policy_connect(struct policy *policy, struct session_facts *session);
+
+/* on_error(query, error): a query has failed there; `endpoint` may be NULL. */
+struct query_error {
+	const char *sqlstate, *message;
+	const struct endpoint *endpoint;
+};
+void policy_tell_error(struct policy *policy, const struct query *query,
+                       const struct query_error *error);
+
 void policy_session_end(struct policy *policy, struct session_facts *session);
 
 /* Another script's policy decides for the session from now on. Of its `vars`, strings, numbers and

@@ -15,6 +15,15 @@ struct state;
 struct query_handle;
 struct cluster_handle;
 
+/* How a function of the script's does that is not its policy's `route`. */
+struct hook_health {
+	uint64_t errors;
+	unsigned streak;   /* errors in a row */
+	bool off;          /* there were too many */
+	double logged;     /* when the last error was */
+	uint64_t unlogged; /* errors since then */
+};
+
 /* Lies inside of its cluster's handle. */
 struct policy {
 	struct state *state;
@@ -25,8 +34,10 @@ struct policy {
 	unsigned streak;    /* errors in a row */
 	double logged;      /* when the last error was */
 	uint64_t unlogged;  /* errors since then */
-	lua_State *L;       /* policy_anchor(); NULL: only policy_ask() */
-	int anchor;         /* where on L's stack the function stands, and next to it the query */
+	unsigned hooks;     /* that it has: bits 1 << enum hook */
+	struct hook_health hook_health[HOOKS];
+	lua_State *L; /* policy_anchor(); NULL: only policy_ask() */
+	int anchor;   /* where on L's stack the function stands, and next to it the query */
 	char label[sizeof POLICY_LABEL + POLICY_MESSAGE];
 	char why[512]; /* the last error */
 };
@@ -54,7 +65,9 @@ void policy_anchor(struct policy *policy, lua_State *L, int index);
 /* query_handle.h's part. Pushes the userdata that a policy of the cluster at `cluster` is called
  * with. */
 struct query_handle *query_handle_new(lua_State *L, int cluster);
-void query_handle_begin(struct query_handle *handle, const struct query *query);
+/* Returns what was being asked about before: a hook may run while its policy is asked. */
+const struct query *query_handle_begin(struct query_handle *handle, const struct query *query);
+void query_handle_resume(struct query_handle *handle, const struct query *query);
 void query_handle_end(struct query_handle *handle);
 bool query_handle_busy(const struct query_handle *handle);
 

@@ -6,6 +6,7 @@
 #include "script/script.h"
 
 #include "script/handles.h"
+#include "script/hooks.h"
 #include "script/memory.h"
 #include "script/sandbox.h"
 
@@ -20,6 +21,7 @@
 struct script {
 	struct memory memory;
 	lua_State *L;
+	struct state *state; /* in it; NULL: not made yet */
 	char *listen, *admin;
 	struct script_cluster *clusters; /* the database's names are owned */
 	size_t count;
@@ -115,9 +117,11 @@ static int push_policies(lua_State *L, const struct script *s)
 static void run_chunk(lua_State *L, struct state *state)
 {
 	struct fence_saved saved;
+	state->loading = true;
 	fence_enter(L, &state->fence, LOAD_INSTRUCTIONS, &saved);
 	int failed = lua_pcall(L, 0, 1, 0);
 	fence_leave(L, &state->fence, &saved);
+	state->loading = false;
 	if (state->fence.expired)
 		luaL_error(L, "%s: the script used up its %d instructions while it was loaded",
 		           state->fence.where, LOAD_INSTRUCTIONS);
@@ -150,6 +154,8 @@ static int load_protected(lua_State *L)
 	struct state *state = state_new(L, loading->context);
 	sandbox_open(L, push_lua_path(L, loading));
 	fence_own(loading->script->L, &state->fence);
+	fence_own(state->thread, &state->fence);
+	loading->script->state = state;
 	if (luaL_loadfilex(L, loading->path, "t") != LUA_OK)
 		return lua_error(L);
 	run_chunk(L, state);
@@ -213,6 +219,13 @@ void script_free(struct script *s)
 	free(s);
 }
 
+void script_start(struct script *s)
+{
+	timers_start(s->state);
+	for (size_t i = 0; i < s->count; i++)
+		cluster_start(s->clusters[i].cluster);
+}
+
 const char *script_listen(const struct script *s)
 {
 	return s->listen;
@@ -237,6 +250,7 @@ struct cluster *script_take_cluster(struct script *s, size_t index)
 {
 	struct script_cluster *c = &s->clusters[index];
 	struct cluster *cluster = c->cluster;
+	news_stop(cluster);
 	c->policy->owner->cluster = NULL;
 	c->cluster = NULL;
 	return cluster;

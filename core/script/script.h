@@ -30,6 +30,9 @@ struct script *script_load(struct context *context, const char *path,
                            const struct script_options *options, char *error, size_t error_size);
 void script_free(struct script *script); /* NULL is fine; frees its clusters and policies too */
 
+/* It is in charge from now on: clusters are started, and timers. */
+void script_start(struct script *script);
+
 const char *script_listen(const struct script *script); /* "host:port" */
 const char *script_admin(const struct script *script);  /* the same, or NULL: none */
 

@@ -14,6 +14,7 @@
 #define STATEMENTS 1000 /* that the embedded module's classifier remembers */
 
 static const char state_key; /* its address is the key; the byte is never read */
+static const char thread_key;
 
 /* Goes last: in a state that is closed, finalizers run in the reverse order of creation. */
 static int state_gc(lua_State *L)
@@ -65,6 +66,8 @@ struct state *state_new(lua_State *L, struct context *context)
 	if (!context)
 		open_own(L, s);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
+	s->thread = lua_newthread(L);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, &thread_key);
 	return s;
 }
 

@@ -19,6 +19,7 @@
 enum handle_type { HANDLE_ENDPOINT, HANDLE_REJECTION, HANDLE_TYPES };
 
 struct policy_rule;
+struct timer;
 
 struct state {
 	struct context *context; /* the router's, or `own` */
@@ -27,6 +28,9 @@ struct state {
 	bool embedded; /* it may run the loop: queries, health; not so inside of the router */
 	struct classifier *classifier; /* made at first need */
 	struct fence fence;
+	bool loading;      /* a script is: what it makes stays */
+	lua_State *thread; /* where functions run that nobody's code calls; it stays empty */
+	struct timer *timers;
 	const struct policy_rule *rule;  /* the one that decides of the query being asked about */
 	const void *types[HANDLE_TYPES]; /* their metatables, by lua_topointer() */
 };

@@ -25,6 +25,10 @@ local M = {
   ---The same route, whose queries are cancelled after so many seconds (57014).
   ---@type fun(route: moongate.Route, seconds: number): moongate.Route
   timeout = core.timeout,
+  ---Has `fn` called every so many seconds, while the script is in charge (in an application: while
+  ---the loop runs). An error is logged; too many in a row stop it, as timer:stop() does.
+  ---@type fun(seconds: number, fn: fun()): moongate.Timer
+  every = core.every,
   ---No new work for this endpoint from now on; what is under way ends, idle servers are closed.
   ---@type fun(endpoint: moongate.Endpoint)
   drain = core.drain,
@@ -44,6 +48,9 @@ local M = {
 ---@field reason string?  why the intent is "write"
 
 ---@class moongate.Rejection
+
+---@class moongate.Timer
+---@field stop fun(self)
 
 ---@class moongate.Endpoint
 ---@field name string

@@ -199,4 +199,34 @@ describe("a policy in the module", function()
     assert.error_matches(function() return c.primary end, "closed")
     assert.matches("closed", tostring(endpoint) .. tostring(route) .. tostring(c))
   end)
+
+  it("may have hooks", function()
+    local heard = {}
+    local ticks = 0
+    cluster = moongate.cluster {
+      primary = { url = "postgres://localhost:1/d", name = "main" },
+      pool = { acquire_timeout = 0.1 },
+      health = { interval = 0.02, fall = 1 },
+      policy = function()
+        return {
+          route = function() end,
+          on_error = function(query, e) heard.error = e.sqlstate .. " " .. query.kind end,
+          on_endpoint_change = function(e) heard.endpoint = ("%s %s"):format(e.name, e.up) end,
+        }
+      end,
+    }
+    local timer = moongate.every(0.02, function() ticks = ticks + 1 end)
+    local _, _, code = cluster:query "select 1"
+    timer:stop()
+    assert.equal(code .. " select", heard.error)
+    assert.equal("main false", heard.endpoint)
+    assert.is_true(ticks > 0)
+  end)
+
+  it("must be a function, or a table with one", function()
+    assert.error_matches(function() with(function() return {} end) end, "policy must return a function%(query%), or a table")
+    assert.error_matches(function() with(function() return { route = print, on_error = 1 } end) end,
+      "the policy's on_error must be a function, not a number")
+    assert.error_matches(function() moongate.every(0, print) end, "at least 0.01")
+  end)
 end)

@@ -204,6 +204,7 @@ describe("a policy in the router", function()
 
     it("copies no write, and nothing in a block", function()
       start(MIRRORS)
+      until_mirrored("done", 1) -- of what start() has asked
       local c = client()
       local before = mirrored()
       c:query "insert into seen values (9)"
@@ -228,6 +229,124 @@ describe("a policy in the router", function()
       local c = client()
       assert.is_nil(code(c:query "select * from not_there_yet"))
       until_mirrored("failed", 1)
+      assert.equal("1", c:value "select 1")
+    end)
+  end)
+
+  describe("with hooks,", function()
+    local function logged(words)
+      wait.until_true("the log says: " .. words, function() return moongate:log():find(words, 1, true) end)
+    end
+
+    it("hears of sessions that begin, gives them notes, and refuses some", function()
+      start [[function()
+        local moongate = require "moongate"
+        return {
+          on_connect = function(session)
+            if session.application_name == "bad" then return moongate.reject("not " .. session.application_name, "28000") end
+            session.vars.greeted = session.user .. "@" .. session.database
+          end,
+          route = function(query)
+            if query.tags.tell then return moongate.reject(query.session.vars.greeted or "nobody") end
+          end,
+        }
+      end]]
+      assert.equal("postgres@postgres", client():query("select 1 /* moongate: tell=1 */").error.M)
+      local c = wire.connect(moongate.port)
+      open[#open + 1] = c
+      c:send(wire.startup { user = "postgres", database = "postgres", application_name = "bad" })
+      local result = c:result()
+      assert.same({ "FATAL", "28000", "not bad" }, { result.error.S, result.error.C, result.error.M })
+    end)
+
+    it("sends a session to another cluster, where it stays over a reload", function()
+      local text = ([[
+        local moongate = require "moongate"
+        local hook = { on_connect = function(session)
+          if session.application_name == "lost" then return "nowhere" end
+          return session.application_name == "report" and "reports" or nil
+        end, route = function() end }
+        return moongate.router { admin = os.getenv "MOONGATE_ADMIN", clusters = {
+          ["*"] = moongate.cluster { primary = %q, policy = function() return hook end },
+          reports = moongate.cluster { primary = %q },
+        } }]]):format(pg.primary.url, pg.replicas[1].url)
+      moongate = router.start { pg = pg, admin = true, text = text }
+      local here, there = client(), client { application_name = "report" }
+      local port = "select current_setting('port')"
+      for _ = 1, 2 do
+        assert.equal(tostring(pg.primary.port), here:value(port))
+        assert.equal(tostring(pg.replicas[1].port), there:value(port))
+        moongate:reload(text)
+      end
+      local c = wire.connect(moongate.port)
+      open[#open + 1] = c
+      c:send(wire.startup { user = "postgres", database = "postgres", application_name = "lost" })
+      assert.equal("3D000", code(c:result()))
+    end)
+
+    it("hears of errors, with the query that they answer", function()
+      start [[function()
+        return {
+          route = function() end,
+          on_error = function(query, e)
+            print(("%s|%s|%s|%s|%s"):format(e.sqlstate, e.message, query.kind, query.sql, e.endpoint and e.endpoint.role))
+          end,
+        }
+      end]]
+      local c = client()
+      c:query "select 1/0"
+      logged "22012|division by zero|select|select 1/0|"
+      c:send(wire.extended "insert into seen values (1/(1-1))" .. wire.sync() .. wire.extended "delete from nowhere" .. wire.sync())
+      c:result()
+      c:result()
+      logged "22012|division by zero|insert|insert into seen values (1/(1-1))|primary"
+      logged "42P01"
+      assert.equal("1", c:value "select 1")
+    end)
+
+    it("hears of endpoints that change", function()
+      start [[function(cluster)
+        return {
+          route = function(query)
+            if query.tags.drain then cluster.replicas[1]:drain() end
+          end,
+          on_endpoint_change = function(e) print(("%s %s up=%s draining=%s"):format(e.name, e.role, e.up, e.draining)) end,
+        }
+      end]]
+      client():query "select 1 /* moongate: drain=1 */"
+      logged(("127.0.0.1:%d replica up=true draining=true"):format(pg.replicas[1].port))
+    end)
+
+    it("is called by the clock", function()
+      start [[function(cluster)
+        local moongate = require "moongate"
+        local count, timer = 0, nil
+        timer = moongate.every(0.02, function()
+          count = count + 1
+          if count == 3 then timer:stop() end
+          print("tick " .. count)
+        end)
+        moongate.every(0.02, function() error "no clock" end)
+        return function(query) if query.tags.tell then return moongate.reject("ticks: " .. count) end end
+      end]]
+      logged "tick 3"
+      logged "hook taken out"
+      assert.equal("ticks: 3", client():query("select 1 /* moongate: tell=1 */").error.M)
+      assert.is_nil(moongate:log():find("tick 4", 1, true))
+    end)
+
+    it("goes on without a hook that keeps failing or never ends", function()
+      start [[function()
+        return {
+          route = function() end,
+          on_error = function(query) error({}) end,
+          on_connect = function() while true do pcall(error) end end,
+        }
+      end]]
+      local c = client()
+      logged "on_connect"
+      for _ = 1, 101 do c:query "select 1/0" end
+      logged "hook taken out"
       assert.equal("1", c:value "select 1")
     end)
   end)
