@@ -12,7 +12,8 @@
 #include <string.h>
 
 struct route {
-	struct route *next; /* in its cluster's list */
+	struct route *next; /* in its cluster's list: those made before it */
+	unsigned number;
 	struct cluster *cluster;
 	struct route_config config;
 	char *name, *region, *prefer, *names; /* what the config's strings point to */
@@ -106,6 +107,7 @@ struct route *route_new(struct cluster *cluster, const struct route_config *conf
 	if (r->names)
 		memcpy(r->names, config->names, names_size(config->names));
 	name_endpoints(r);
+	r->number = cluster->routes ? cluster->routes->number + 1 : 1;
 	r->next = cluster->routes;
 	cluster->routes = r;
 	return r;
@@ -324,6 +326,19 @@ bool route_accepts(const struct route *r, const struct endpoint *e, const struct
 		return e == cluster_primary(r->cluster) &&
 		       is_served(r->cluster, r->config.to != TO_PRIMARY);
 	return suits(&r->config, e, d);
+}
+
+unsigned route_number(const struct route *r)
+{
+	return r->number;
+}
+
+const struct route *cluster_route(const struct cluster *cluster, unsigned number)
+{
+	const struct route *r = cluster->routes;
+	while (r && r->number != number)
+		r = r->next;
+	return r;
 }
 
 const char *route_name(const struct route *r)

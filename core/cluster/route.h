@@ -81,6 +81,10 @@ void routes_free(struct route *first);
 /* Who joins or leaves may be who a route means. */
 void routes_name_endpoints(struct route *first);
 
+/* 1 and up, among those of its cluster; and back: NULL, there is no such route. */
+unsigned route_number(const struct route *route);
+const struct route *cluster_route(const struct cluster *cluster, unsigned number);
+
 const char *route_name(const struct route *route);
 const struct route_config *route_config(const struct route *route);
 

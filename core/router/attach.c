@@ -66,6 +66,7 @@ void relay_attach(struct exchange *x)
 		x->session->unnamed = NULL;
 		status = errand_apply_settings(x);
 	}
+	last_route_sent(c, x->server->endpoint, false);
 	x->block_effects = c->block.effects;
 	if (status == ST_OK && c->block.state == BLOCK_LAZY)
 		block_hand_over(c, &x->begin);

@@ -174,6 +174,7 @@ void client_set_home(struct client *c, const struct script_cluster *home)
 {
 	static const struct session_config none = {0};
 	c->home = home;
+	c->last = (struct last_route){0};
 	if (c->demands) /* endpoints have other places now */
 		c->demands->read.reader = CLUSTER_ENDPOINTS;
 	if (c->exchange)

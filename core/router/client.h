@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "router/block.h"
 #include "router/cancel_key.h"
+#include "router/last_route.h"
 #include "router/settings.h"
 #include "router/statement.h"
 #include "router/worker.h"
@@ -58,6 +59,7 @@ struct client {
 	bool dirty;            /* in pool mode "session": it may have left state behind */
 	bool skip_to_sync;     /* its batch was refused: nothing counts until Sync */
 	bool eof;              /* it will send no more */
+	struct last_route last;
 	char address[];
 };
 

@@ -14,15 +14,23 @@
 
 #define TOKEN_POLL 0.002 /* s between looks for the position that SHOW moongate.token waits for */
 
-enum name { NAME_NONE, NAME_CONSISTENCY, NAME_MAX_STALENESS, NAME_AFTER, NAME_TOKEN };
+enum name {
+	NAME_NONE,
+	NAME_CONSISTENCY,
+	NAME_MAX_STALENESS,
+	NAME_AFTER,
+	NAME_TOKEN,
+	NAME_LAST_ROUTE
+};
 
 static enum name name_of(const char *name)
 {
 	static const char *const names[] = {[NAME_CONSISTENCY] = "consistency",
 	                                    [NAME_MAX_STALENESS] = "max_staleness",
 	                                    [NAME_AFTER] = "after",
-	                                    [NAME_TOKEN] = "token"};
-	for (int i = NAME_CONSISTENCY; i <= NAME_TOKEN; i++)
+	                                    [NAME_TOKEN] = "token",
+	                                    [NAME_LAST_ROUTE] = "last_route"};
+	for (int i = NAME_CONSISTENCY; i <= NAME_LAST_ROUTE; i++)
 		if (strcmp(names[i], name) == 0)
 			return (enum name)i;
 	return NAME_NONE;
@@ -37,8 +45,8 @@ struct complaint {
 static bool complain_of_name(struct complaint *wrong, const char *name)
 {
 	wrong->sqlstate = "42704";
-	wrong->hint = "There are moongate.consistency, moongate.max_staleness, moongate.after and "
-	              "moongate.token.";
+	wrong->hint = "There are moongate.consistency, moongate.max_staleness, moongate.after, "
+	              "moongate.token and moongate.last_route.";
 	snprintf(wrong->message, sizeof wrong->message,
 	         "unrecognized configuration parameter \"moongate.%s\"", name);
 	return false;
@@ -69,10 +77,17 @@ static bool assign(struct need *need, const struct need *fallback, enum name nam
 		need->after = fallback->after;
 		return true;
 	case NAME_TOKEN:
+	case NAME_LAST_ROUTE:
 	case NAME_NONE:
 		break;
 	}
 	wrong->sqlstate = "55P02";
+	if (name == NAME_LAST_ROUTE) {
+		snprintf(wrong->message, room,
+		         "moongate.last_route cannot be changed: it tells where the last query "
+		         "went");
+		return false;
+	}
 	snprintf(wrong->message, sizeof wrong->message,
 	         "moongate.token cannot be changed: it tells of the last write; another session "
 	         "demands it with SET moongate.after");
@@ -142,6 +157,8 @@ static bool show(struct client *c, const struct own_statement *s, char *text, si
 		position_write(need.after, text);
 	else if (name == NAME_TOKEN && find_token(c, &token))
 		position_write(token, text);
+	else if (name == NAME_LAST_ROUTE)
+		last_route_text(c, text, size);
 	else if (name == NAME_NONE)
 		return complain_of_name(wrong, s->name);
 	return true;
@@ -221,7 +238,7 @@ static enum own answer(struct client *c, const struct batch *b, const uint8_t *b
                        const struct own_statement *s)
 {
 	struct complaint wrong = {.hint = NULL};
-	char column[80], text[64];
+	char column[80], text[512];
 	struct block_reply reply = {.tag = s->verb == OWN_SHOW    ? "SHOW"
 	                                   : s->verb == OWN_RESET ? "RESET"
 	                                                          : "SET"};

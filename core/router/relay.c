@@ -191,6 +191,7 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 {
 	struct exchange *x = c->exchange;
 	x->chosen = false;
+	last_route_sent(c, x->server->endpoint, !x->judged);
 	copy_to_mirror(c, b, bytes);
 	asked_note(x, b);
 	relay_note_replay(x, b, bytes);
@@ -254,6 +255,7 @@ static enum status choose(struct client *c, const struct batch *b)
 	struct judgment j;
 	judge_batch(c, b, &j);
 	const struct verdict *v = &j.verdict;
+	last_route_judged(c, v);
 	if (v->kind == VERDICT_REJECT) {
 		if (c->exchange)
 			exchange_free(c->exchange);
@@ -339,6 +341,7 @@ static enum status may_go(struct client *c, const struct batch *b)
 		return ST_AGAIN;
 	x->judged = true;
 	note_verdict(x, &j.verdict);
+	last_route_judged(c, &j.verdict);
 	if (j.key != x->key)
 		x->key = 0;
 	return ST_OK;

@@ -41,8 +41,9 @@ static void append(lua_State *L, struct rule *rule)
 	if (owner) {
 		struct rule **last = &owner->policy.rules;
 		name_apart(rule, &owner->policy);
-		while (*last)
-			last = &(*last)->next;
+		rule->shown.number = 1;
+		for (; *last; last = &(*last)->next)
+			rule->shown.number++;
 		*last = rule;
 		lua_getiuservalue(L, -1, CLUSTER_ROUTES_TABLE); /* keeps it as long as the routes */
 		lua_pushvalue(L, -3);

@@ -52,7 +52,8 @@ struct query {
 /* A rule of moongate.rules, or of anybody's who counts (core.rule). */
 struct policy_rule {
 	const char *name;
-	uint64_t hits; /* how often it has decided */
+	uint64_t hits;   /* how often it has decided */
+	unsigned number; /* 1 and up, in its policy; 0: of none */
 };
 
 enum verdict_kind { VERDICT_ROUTE, VERDICT_ENDPOINT, VERDICT_REJECT };

@@ -350,4 +350,37 @@ describe("a policy in the router", function()
       assert.equal("1", c:value "select 1")
     end)
   end)
+
+  it("is told of by SHOW moongate.last_route", function()
+    start [[function(cluster)
+      local moongate, core = require "moongate", require "moongate.core"
+      local rule = core.rule "first come"
+      local reads = cluster:route { to = "replicas", name = "reads", consistency = "eventual" }
+      local primary = cluster:route { to = "primary" }
+      return function(query)
+        if query.kind == "truncate" then return moongate.reject "no" end
+        if query.tags.fail then error "oops" end
+        if query.intent == "read" then rule:hit() return reads end
+        return primary
+      end
+    end]]
+    local c = client()
+    local function last() return c:value "show moongate.last_route" end
+    assert.equal("", last())
+    local port = c:value "select current_setting('port')"
+    assert.equal(('route=reads endpoint=127.0.0.1:%s rule="first come"'):format(port), last())
+    c:query "create temporary table one (n int)"
+    local primary = ("endpoint=127.0.0.1:%d"):format(pg.primary.port)
+    assert.equal("route=primary " .. primary, last())
+    c:query "select 1"
+    assert.equal("route=primary " .. primary .. " bound=yes", last())
+    c:query "discard all"
+    c:query "truncate seen"
+    assert.equal("rejected", last())
+    c:query "insert into seen values (1) /* moongate: fail=1 */"
+    assert.equal("route=primary " .. primary .. " policy=failed", last())
+    local refused = c:query "set moongate.last_route = 'x'"
+    assert.equal("55P02", code(refused))
+    assert.matches("tells where the last query went", refused.error.M)
+  end)
 end)
