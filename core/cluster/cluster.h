@@ -28,6 +28,7 @@ struct patroni_config;
 struct pool;
 struct probe;
 struct party;
+struct statistics;
 struct writes;
 
 #define CLUSTER_ENDPOINTS 64 /* at most: sets of endpoints are bits of a word */
@@ -155,6 +156,7 @@ struct cluster {
 	bool paused;             /* no new work is sent: see pause.h */
 	bool paused_quiet;       /* and the log has told that none is under way any more */
 	double paused_since;
+	struct statistics *statistics; /* what statements have cost; never NULL */
 	struct counters counters;
 	struct counters counters_told;                /* as the log has told of them last */
 	struct quotas *database_quotas, *user_quotas; /* on servers, whichever their endpoint */
