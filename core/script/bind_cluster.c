@@ -272,7 +272,7 @@ static void set_policy(lua_State *L, int factory, int cluster, struct cluster_ha
 		misuse(L, "moongate.cluster: policy must return a function(query), not a %s",
 		       luaL_typename(L, -1));
 	lua_setiuservalue(L, cluster, CLUSTER_POLICY);
-	struct query_handle *handle = query_handle_new(L);
+	struct query_handle *handle = query_handle_new(L, h);
 	lua_setiuservalue(L, cluster, CLUSTER_QUERY);
 	h->policy.handle = handle;
 }

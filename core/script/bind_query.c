@@ -18,7 +18,8 @@ enum {
 	USER_TAGS,
 	USER_SESSION,
 	USER_KEY,
-	USER_VALUES = 6
+	USER_STATS,
+	USER_VALUES = 7
 };
 
 /* Upvalues of its __index. */
@@ -42,6 +43,7 @@ enum field {
 	FIELD_SESSION,
 	FIELD_PARAMETERS,
 	FIELD_KEY,
+	FIELD_STATS,
 };
 
 static const char *const field_names[] = {
@@ -50,7 +52,7 @@ static const char *const field_names[] = {
         [FIELD_TABLES] = "tables",   [FIELD_FUNCTIONS] = "functions",
         [FIELD_TAGS] = "tags",       [FIELD_IN_TRANSACTION] = "in_transaction",
         [FIELD_SESSION] = "session", [FIELD_PARAMETERS] = "parameters",
-        [FIELD_KEY] = "key",
+        [FIELD_KEY] = "key",         [FIELD_STATS] = "stats",
 };
 
 enum session_field {
@@ -176,6 +178,9 @@ static int query_index(lua_State *L)
 		else
 			lua_pushnil(L);
 		break;
+	case FIELD_STATS:
+		lua_getiuservalue(L, lua_upvalueindex(UP_HANDLE), USER_STATS);
+		break;
 	case FIELD_NONE:
 		return field_unknown(L, "query", field_names, COUNT(field_names));
 	}
@@ -274,7 +279,7 @@ static void set_index(lua_State *L, int handle, const char *name, lua_CFunction 
 	lua_setmetatable(L, -2);
 }
 
-struct query_handle *query_handle_new(lua_State *L)
+struct query_handle *query_handle_new(lua_State *L, const struct cluster_handle *owner)
 {
 	struct query_handle *h = lua_newuserdatauv(L, sizeof *h, USER_VALUES);
 	int handle = lua_gettop(L);
@@ -287,6 +292,8 @@ struct query_handle *query_handle_new(lua_State *L)
 	set_index(L, handle, "moongate.session", session_index, read_only, session_names,
 	          COUNT(session_names));
 	lua_setiuservalue(L, handle, USER_SESSION);
+	push_query_stats(L, handle, owner);
+	lua_setiuservalue(L, handle, USER_STATS);
 	return h;
 }
 
@@ -299,6 +306,11 @@ void query_handle_begin(struct query_handle *h, const struct query *query)
 void query_handle_end(struct query_handle *h)
 {
 	h->query = NULL;
+}
+
+const struct query *query_handle_query(const struct query_handle *h)
+{
+	return h->query;
 }
 
 bool query_handle_busy(const struct query_handle *h)

@@ -43,10 +43,12 @@ bool policy_busy(const struct policy *policy);
 void policy_anchor(struct policy *policy, lua_State *L, int index);
 
 /* bind_query.c's part: the userdata that a policy is called with. */
-struct query_handle *query_handle_new(lua_State *L); /* pushes it */
+/* Pushes it. `owner` must be there whenever a query is asked about. */
+struct query_handle *query_handle_new(lua_State *L, const struct cluster_handle *owner);
 void query_handle_begin(struct query_handle *handle, const struct query *query);
 void query_handle_end(struct query_handle *handle);
 bool query_handle_busy(const struct query_handle *handle);
+const struct query *query_handle_query(const struct query_handle *handle); /* NULL: not busy */
 
 /* Forgets a session's `vars`; the query handle is on top of the stack. */
 void query_handle_drop_vars(lua_State *L, int vars);
