@@ -8,6 +8,7 @@
 #include "cluster/patroni.h"
 #include "cluster/pool_state.h"
 #include "cluster/probe.h"
+#include "cluster/statistics.h"
 #include "cluster/writes.h"
 
 #include <math.h>
@@ -161,6 +162,19 @@ static void move_topology(struct cluster *to, struct cluster *from, struct endpo
 	from->topology = TOPOLOGY_NONE;
 }
 
+/* What the endpoints that stay have done goes along, under the indexes that they have from now on.
+ */
+static void move_statistics(struct cluster *to, struct cluster *from, const struct pairs *pairs)
+{
+	unsigned before[CLUSTER_ENDPOINTS];
+	struct statistics *kept = from->statistics;
+	for (size_t i = 0; i < CLUSTER_ENDPOINTS; i++)
+		before[i] = pairs->old[i] ? pairs->old[i]->index : CLUSTER_ENDPOINTS;
+	statistics_remap(kept, before);
+	from->statistics = to->statistics;
+	to->statistics = kept;
+}
+
 static void close_gaps(struct cluster *from)
 {
 	size_t count = 0;
@@ -192,6 +206,7 @@ struct adoption cluster_adopt(struct cluster *to, struct cluster *from)
 	struct adoption sum = {0};
 	struct endpoint *primary = cluster_primary(from);
 	pair_up(to, from, &pairs);
+	move_statistics(to, from, &pairs);
 	for (size_t i = 0; i < to->endpoint_count; i++)
 		if (pairs.old[i]) {
 			move_endpoint(pairs.old[i], to->endpoints[i], to);

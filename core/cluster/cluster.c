@@ -10,6 +10,7 @@
 #include "cluster/patroni.h"
 #include "cluster/pool.h"
 #include "cluster/probe.h"
+#include "cluster/statistics.h"
 #include "cluster/writes.h"
 
 #include <math.h>
@@ -249,6 +250,9 @@ struct cluster *cluster_new(struct context *context, const struct cluster_config
 	list_init(&cluster->retired);
 	if (!build_limits(cluster, config))
 		goto no_memory;
+	cluster->statistics = statistics_new();
+	if (!cluster->statistics)
+		goto no_memory;
 	cluster->catalogs = catalogs_new(cluster, &config->catalogs);
 	if (!cluster->catalogs)
 		goto no_memory;
@@ -326,6 +330,7 @@ void cluster_free(struct cluster *cluster)
 		endpoint_free(cluster->endpoints[i]);
 	routes_free(cluster->routes);
 	writes_free(cluster->writes);
+	statistics_free(cluster->statistics);
 	session_configs_free(cluster->sessions);
 	quotas_free(cluster->database_quotas);
 	quotas_free(cluster->user_quotas);

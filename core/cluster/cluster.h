@@ -29,6 +29,7 @@ struct patroni_config;
 struct pool;
 struct probe;
 struct party;
+struct statistics;
 struct writes;
 
 #define CLUSTER_ENDPOINTS 64 /* at most: sets of endpoints are bits of a word */
@@ -164,6 +165,7 @@ struct cluster {
 	bool paused_quiet;       /* and the log has told that none is under way any more */
 	double paused_since;
 	struct news news; /* who is told of changes */
+	struct statistics *statistics; /* what statements have cost; never NULL */
 	struct counters counters;
 	struct mirror_counts mirrored;
 	struct counters counters_told;                /* as the log has told of them last */

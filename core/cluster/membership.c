@@ -5,6 +5,7 @@
 #include "cluster/conninfo.h"
 #include "cluster/dispatch.h"
 #include "cluster/probe.h"
+#include "cluster/statistics.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -86,10 +87,12 @@ static struct endpoint *make(struct cluster *c, const struct endpoint_config *co
 	struct endpoint *e = endpoint_new(c, place, config, error, error_size);
 	if (!e)
 		return NULL;
-	if (before)
+	if (before) {
 		endpoint_free(before);
-	else
+		statistics_forget(c->statistics, e->index);
+	} else {
 		c->endpoint_count++;
+	}
 	c->endpoints[place] = e;
 	return e;
 }

@@ -26,7 +26,7 @@ static const struct page {
         {"GET", "/live", admin_live},        {"GET", "/metrics", admin_metrics},
         {"POST", "/reload", admin_reload},   {"POST", "/pause", admin_pause},
         {"POST", "/resume", admin_resume},   {"POST", "/drain", admin_drain},
-        {"POST", "/undrain", admin_undrain},
+        {"POST", "/undrain", admin_undrain}, {"GET", "/statements", admin_statements},
 };
 #define PAGES (sizeof pages / sizeof *pages)
 

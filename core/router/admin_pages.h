@@ -17,6 +17,9 @@ admin_page admin_health, admin_ready, admin_live;
 /* metrics.c: all numbers, as Prometheus reads them. */
 admin_page admin_metrics;
 
+/* admin_statements.c: what statements have cost. */
+admin_page admin_statements;
+
 /* admin.c's orders: each is done when it is answered. */
 admin_page admin_reload;
 

@@ -79,6 +79,8 @@ static bool add_facts(const struct scan *s, const struct facts *facts, enum stat
 	if (decides) {
 		b->intent = facts->intent;
 		b->facts = facts;
+		b->fingerprint = facts->fingerprint;
+		b->kind = facts->kind;
 		b->statement = NULL;
 		b->sql = NULL;
 		b->sql_size = 0;

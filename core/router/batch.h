@@ -30,6 +30,8 @@ struct batch {
 	unsigned pins, effects;    /* of all its statements */
 	unsigned statements;       /* how many it brings or binds; several in one string are many */
 	const struct facts *facts; /* of the one that decides: the first write, else the first */
+	uint64_t fingerprint;      /* of that one, for good; 0: not read, or there is none */
+	enum sql_kind kind;
 	struct statement *statement; /* where a client's name led to it; else it is at `sql` */
 	const char *named;           /* the last name that it uses, in its bytes, */
 	struct statement *named_as;  /* and what that meant ahead of it */

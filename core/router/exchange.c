@@ -53,8 +53,11 @@ void exchange_free(struct exchange *x)
 
 void exchange_push(struct exchange *x, uint8_t flags)
 {
-	x->flags[(x->first + x->outstanding++) % RELAY_PIPELINE] = flags | x->open_flags;
+	unsigned last = (x->first + x->outstanding++) % RELAY_PIPELINE;
+	x->flags[last] = flags | x->open_flags;
+	x->measures[last] = x->measuring;
 	x->open_flags = 0;
+	x->measuring = (struct measure){0};
 	x->pushed++;
 	x->sent = 0;
 	x->failed_open = x->flushed = false;
@@ -99,6 +102,8 @@ void exchange_begin_copy_in(struct exchange *x)
 			x->copy_in = !(flags & BATCH_COPY_END);
 			return;
 		}
+		if (!x->measuring.known)
+			x->measuring = x->measures[x->first];
 		x->first = (x->first + 1) % RELAY_PIPELINE;
 		x->outstanding--;
 		x->answered++;

@@ -2,6 +2,7 @@
  *
  * All samples of one name stand together, so each name walks over what it is about. */
 /* SPDX-License-Identifier: MIT */
+#include "router/metrics.h"
 #include "base/clock.h"
 #include "base/version.h"
 #include "cluster/patroni.h"
@@ -14,15 +15,12 @@
 #include <math.h>
 #include <stdint.h>
 
-#define GAUGE   "gauge"
-#define COUNTER "counter"
-
-static void head(FILE *out, const char *name, const char *type, const char *help)
+void metrics_head(FILE *out, const char *name, const char *type, const char *help)
 {
 	fprintf(out, "# HELP moongate_%s %s\n# TYPE moongate_%s %s\n", name, help, name, type);
 }
 
-static void put_value(FILE *out, double value)
+void metrics_value(FILE *out, double value)
 {
 	if (isnan(value))
 		fputs(" NaN\n", out);
@@ -32,7 +30,7 @@ static void put_value(FILE *out, double value)
 		fprintf(out, " %.15g\n", value);
 }
 
-static void put_label(FILE *out, const char *name, const char *text)
+void metrics_label(FILE *out, const char *name, const char *text)
 {
 	fprintf(out, "%s=\"", name);
 	for (; *text; text++) {
@@ -49,9 +47,9 @@ static void put_label(FILE *out, const char *name, const char *text)
 
 static void put_plain(FILE *out, const char *name, const char *type, const char *help, double value)
 {
-	head(out, name, type, help);
+	metrics_head(out, name, type, help);
 	fprintf(out, "moongate_%s", name);
-	put_value(out, value);
+	metrics_value(out, value);
 }
 
 static void put_router(FILE *out, const struct worker *w)
@@ -61,7 +59,7 @@ static void put_router(FILE *out, const struct worker *w)
 		replications++;
 	LIST_EACH (&w->clients, link)
 		active += LIST_ENTRY(link, struct client, link)->exchange != NULL;
-	head(out, "info", GAUGE, "What runs.");
+	metrics_head(out, "info", GAUGE, "What runs.");
 	fprintf(out, "moongate_info{version=\"%s\"} 1\n", MOONGATE_VERSION);
 	put_plain(out, "uptime_seconds", GAUGE, "Since the start.", clock_now() - w->started);
 	put_plain(out, "clients", GAUGE, "Clients that are connected.", w->client_count);
@@ -99,7 +97,7 @@ static void put_pins(FILE *out, const struct worker *w)
 {
 	unsigned counts[PINS_KINDS] = {0};
 	pins_tally(w, counts);
-	head(out, "clients_pinned", GAUGE, "Clients that keep their server, by reason.");
+	metrics_head(out, "clients_pinned", GAUGE, "Clients that keep their server, by reason.");
 	for (unsigned i = 0; i < PINS_KINDS; i++) {
 		const char *reason = pins_reason(1u << i);
 		if (reason)
@@ -172,59 +170,26 @@ static const struct cluster_metric of_cluster[] = {
 
 static void put_clusters(FILE *out, const struct script *script, const struct cluster_metric *m)
 {
-	head(out, m->name, m->type, m->help);
+	metrics_head(out, m->name, m->type, m->help);
 	for (size_t i = 0; i < script_cluster_count(script); i++) {
 		const struct script_cluster *c = script_cluster_at(script, i);
 		fprintf(out, "moongate_%s{", m->name);
-		put_label(out, "cluster", c->database);
+		metrics_label(out, "cluster", c->database);
 		fputc('}', out);
-		put_value(out, m->value(c));
-	}
-}
-
-static void put_mirrored(FILE *out, const struct script *script)
-{
-	static const char *const names[] = {"done", "failed", "dropped"};
-	head(out, "mirrored_total", COUNTER, "Copies of reads, by what became of them.");
-	for (size_t i = 0; i < script_cluster_count(script); i++) {
-		const struct script_cluster *c = script_cluster_at(script, i);
-		const struct mirror_counts *m = &c->cluster->mirrored;
-		const uint64_t values[] = {m->done, m->failed, m->dropped};
-		for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
-			fputs("moongate_mirrored_total{", out);
-			put_label(out, "cluster", c->database);
-			fprintf(out, ",result=\"%s\"}", names[k]);
-			put_value(out, (double)values[k]);
-		}
-	}
-}
-
-static void put_rules(FILE *out, const struct script *script)
-{
-	head(out, "policy_rule_hits_total", COUNTER, "Verdicts by the rule that decided.");
-	for (size_t i = 0; i < script_cluster_count(script); i++) {
-		const struct script_cluster *c = script_cluster_at(script, i);
-		for (const struct policy_rule *r = NULL; (r = policy_rule_after(c->policy, r));) {
-			fputs("moongate_policy_rule_hits_total{", out);
-			put_label(out, "cluster", c->database);
-			fputc(',', out);
-			put_label(out, "rule", r->name);
-			fputc('}', out);
-			put_value(out, (double)r->hits);
-		}
+		metrics_value(out, m->value(c));
 	}
 }
 
 static void put_counters(FILE *out, const struct script *script)
 {
-	head(out, "failures_total", COUNTER, "What was repaired, held or told, by kind.");
+	metrics_head(out, "failures_total", COUNTER, "What was repaired, held or told, by kind.");
 	for (size_t i = 0; i < script_cluster_count(script); i++) {
 		const struct script_cluster *c = script_cluster_at(script, i);
 		for (unsigned k = 0; k < COUNTERS; k++) {
 			fputs("moongate_failures_total{", out);
-			put_label(out, "cluster", c->database);
+			metrics_label(out, "cluster", c->database);
 			fprintf(out, ",kind=\"%s\"}", counter_name((enum counter)k));
-			put_value(out, (double)c->cluster->counters.values[k]);
+			metrics_value(out, (double)c->cluster->counters.values[k]);
 		}
 	}
 }
@@ -309,27 +274,27 @@ static const struct endpoint_metric of_endpoint[] = {
         {"endpoint_waiting", "Borrowers that wait for one.", waiting},
 };
 
-static void put_names(FILE *out, const char *name, const struct script_cluster *c,
-                      const struct endpoint *e)
+void metrics_names(FILE *out, const char *name, const struct script_cluster *c,
+                   const struct endpoint *e)
 {
 	fprintf(out, "moongate_%s{", name);
-	put_label(out, "cluster", c->database);
+	metrics_label(out, "cluster", c->database);
 	fputc(',', out);
-	put_label(out, "endpoint", e->name);
+	metrics_label(out, "endpoint", e->name);
 }
 
 static void put_endpoints(FILE *out, const struct script *script, const struct endpoint_metric *m)
 {
-	head(out, m->name, GAUGE, m->help);
+	metrics_head(out, m->name, GAUGE, m->help);
 	for (size_t i = 0; i < script_cluster_count(script); i++) {
 		const struct script_cluster *c = script_cluster_at(script, i);
 		for (size_t k = 0; k < c->cluster->endpoint_count; k++) {
 			const struct endpoint *e = c->cluster->endpoints[k];
 			if (e->absent)
 				continue;
-			put_names(out, m->name, c, e);
+			metrics_names(out, m->name, c, e);
 			fputc('}', out);
-			put_value(out, m->value(e));
+			metrics_value(out, m->value(e));
 		}
 	}
 }
@@ -374,19 +339,19 @@ static void put_pools_of(FILE *out, const struct script_cluster *c, const struct
 {
 	for (const struct pool *p = pool_after(e, NULL); p; p = pool_after(e, p)) {
 		const struct pool_stats stats = pool_stats(p);
-		put_names(out, m->name, c, e);
+		metrics_names(out, m->name, c, e);
 		fputc(',', out);
-		put_label(out, "user", stats.user ? stats.user : "");
+		metrics_label(out, "user", stats.user ? stats.user : "");
 		fputc(',', out);
-		put_label(out, "database", stats.database ? stats.database : "");
+		metrics_label(out, "database", stats.database ? stats.database : "");
 		fputc('}', out);
-		put_value(out, m->value(&stats));
+		metrics_value(out, m->value(&stats));
 	}
 }
 
 static void put_pools(FILE *out, const struct script *script, const struct pool_metric *m)
 {
-	head(out, m->name, m->type, m->help);
+	metrics_head(out, m->name, m->type, m->help);
 	for (size_t i = 0; i < script_cluster_count(script); i++) {
 		const struct script_cluster *c = script_cluster_at(script, i);
 		for (size_t k = 0; k < c->cluster->endpoint_count; k++)
@@ -405,10 +370,10 @@ void admin_metrics(struct worker *w, const struct http_request *q, struct http_r
 	for (size_t i = 0; i < sizeof of_cluster / sizeof *of_cluster; i++)
 		put_clusters(r->body, w->script, &of_cluster[i]);
 	put_counters(r->body, w->script);
-	put_mirrored(r->body, w->script);
-	put_rules(r->body, w->script);
+	metrics_policies(r->body, w->script);
 	for (size_t i = 0; i < sizeof of_endpoint / sizeof *of_endpoint; i++)
 		put_endpoints(r->body, w->script, &of_endpoint[i]);
 	for (size_t i = 0; i < sizeof of_pool / sizeof *of_pool; i++)
 		put_pools(r->body, w->script, &of_pool[i]);
+	metrics_statements(r->body, w->script);
 }

@@ -204,6 +204,7 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 	enum status status = note_effects(x, b);
 	if (status == ST_OK && sequences_are_due(x, b))
 		status = errand_forget_sequences(x);
+	measure_sent(x, b);
 	if (status == ST_OK)
 		status = relay_send_batch(x, b, bytes);
 	demands_sent(x, b);
@@ -224,6 +225,7 @@ static enum status refuse_in_place(struct exchange *x, const struct batch *b,
 	x->sending = x->pushed;
 	x->judged = false;
 	relay_forget_replay(x);
+	measure_sent(x, b);
 	enum status status = refusal_send(x, b, rejection);
 	x->client->discard = b->passing;
 	x->open = b->end == BATCH_NO_ANSWER;

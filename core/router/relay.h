@@ -16,6 +16,7 @@
 #include "router/client.h"
 #include "router/demands.h"
 #include "router/edits.h"
+#include "router/measure.h"
 #include "router/session.h"
 #include "sql/long_text.h"
 
@@ -129,6 +130,8 @@ struct exchange {
 	unsigned first, outstanding;
 	uint8_t flags[RELAY_PIPELINE]; /* a ring: of the awaited answers, enum batch_flag */
 	uint8_t open_flags;            /* of what has gone out of the batch that is open */
+	struct measure measuring;      /* of that batch */
+	double measured;               /* when the last answer that was measured had come */
 	uint32_t pushed, answered;     /* answers ever awaited, and had */
 	uint32_t sending;              /* the batch that is being rewritten */
 	uint32_t sent, completions;    /* completions of the batch being sent, being answered */
@@ -148,7 +151,9 @@ struct exchange {
 	struct statement *replay_statement; /* that its text is; owned */
 	struct batch replay_batch;
 	struct buffer replay_long; /* its bytes, if they are too many for: */
+	/* What follows is not cleared for a new exchange. */
 	uint8_t replay_bytes[RELAY_AT_HAND];
+	struct measure measures[RELAY_PIPELINE]; /* a ring, as `flags` */
 };
 
 /* Takes what it can of `bytes`; *used says how much. ST_OK: go on reading. ST_AGAIN: what is left

@@ -79,6 +79,8 @@ static void refuse_answers(struct exchange *x, const char *sqlstate, const char 
 	if (buffer_size(&x->begin))
 		block_fail(c);
 	rewrite_undo_all(x);
+	measure_again(x); /* it has waited for a server in vain: that is not its time */
+	measure_lost(x);
 	for (unsigned i = 0; i < x->outstanding && status == ST_OK; i++) {
 		status = message_error(&c->out, "ERROR", sqlstate, message, x->hint);
 		if (status == ST_OK)
@@ -97,6 +99,7 @@ static void refuse_answers(struct exchange *x, const char *sqlstate, const char 
  */
 static enum status send_again(struct exchange *x)
 {
+	measure_again(x);
 	x->sending = x->answered;
 	x->sent = x->completions = 0;
 	enum status status = relay_send_batch(x, &x->replay_batch, replay_bytes(x));
@@ -185,6 +188,7 @@ void relay_lost(struct exchange *x)
 	}
 	if (!x->fatal)
 		asked_failed(x, "08006", "the server connection was lost");
+	measure_lost(x);
 	if (cutoff_may_stay(x)) {
 		cutoff_go_on(x);
 	} else {

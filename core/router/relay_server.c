@@ -87,6 +87,7 @@ static void finish_answer(struct exchange *x, char status)
 	uint8_t flags = x->flags[x->first];
 	if (x->outstanding == 0)
 		return; /* an answer nobody asked for: the server's affair */
+	measure_answered(x);
 	rewrite_undo_batch(x);
 	x->first = (x->first + 1) % RELAY_PIPELINE;
 	x->outstanding--;
@@ -168,6 +169,7 @@ static enum fate take_error(struct exchange *x, struct answer_scan *s, const uin
 	x->fatal = is_fatal(body, size);
 	if (is_answered(x))
 		return end_answer(x, s);
+	measure_error(x);
 	if (x->touching == x->answered + 1) /* its settings are what they were */
 		x->touched.tail = x->touched.head + x->touched_before;
 	struct buffer instead = {0};
@@ -254,6 +256,7 @@ static enum fate note_message(struct exchange *x, struct answer_scan *s, const s
 	case 'C':
 		if (strchr("DRS", *body))
 			report_command(x, body, size);
+		measure_rows(x, body, size);
 		return take_completion(x, s, 'C');
 	default:
 		return completes(x, f->type) ? take_completion(x, s, f->type) : FATE_PASS;

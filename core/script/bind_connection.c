@@ -119,7 +119,8 @@ static int reject(lua_State *L, struct connection *c, struct blocking *b, const 
 	lua_pushstring(L, v->message);
 	lua_pushstring(L, v->sqlstate);
 	if (in_block(c)) {
-		operation_run(&b->op, &c->loan, &stand_in, false, blocking_done);
+		operation_run(&b->op, &c->loan, &stand_in, facts_of(L, c, stand_in.sql), false,
+		              blocking_done);
 		blocking_wait(L, b);
 	}
 	return 3;
@@ -134,7 +135,7 @@ static void run(lua_State *L, struct connection *c, struct blocking *b,
 	bool unpins = f->effects & EFFECT_UNPIN_ALL, changes = f->effects & EFFECT_DDL;
 	unsigned pins = facts_pins_with_settings(f);
 	c->loan.pins |= pins;
-	operation_run(&b->op, &c->loan, query, may_commit, blocking_done);
+	operation_run(&b->op, &c->loan, query, f, may_commit, blocking_done);
 	blocking_wait(L, b);
 	if (unpins && !*b->op.sqlstate)
 		c->loan.pins = pins; /* DISCARD ALL has run: it fails inside of a block */

@@ -32,6 +32,7 @@ enum field {
 	FIELD_BREAKER,
 	FIELD_DRAIN,
 	FIELD_UNDRAIN,
+	FIELD_STATS,
 };
 
 static const char *const names[] = {
@@ -46,6 +47,7 @@ static const char *const names[] = {
         [FIELD_TIMELINE] = "timeline", [FIELD_READ_ONLY] = "read_only",
         [FIELD_DRAINING] = "draining", [FIELD_BREAKER] = "breaker",
         [FIELD_DRAIN] = "drain",       [FIELD_UNDRAIN] = "undrain",
+        [FIELD_STATS] = "stats",
 };
 
 static struct endpoint *check_endpoint(lua_State *L, int upvalue)
@@ -173,6 +175,9 @@ static int endpoint_index(lua_State *L)
 		return push_method(L, drain);
 	case FIELD_UNDRAIN:
 		return push_method(L, undrain);
+	case FIELD_STATS:
+		push_endpoint_stats(L, 1);
+		break;
 	default:
 		return field_unknown(L, "an endpoint", names, COUNT(names));
 	}
@@ -199,7 +204,7 @@ void push_endpoint(lua_State *L, int cluster, unsigned index)
 	const struct endpoint_handle *known = lua_touserdata(L, -1);
 	if (!known || !endpoint_of(known)) {
 		lua_pop(L, 1);
-		struct endpoint_handle *h = lua_newuserdatauv(L, sizeof *h, 1);
+		struct endpoint_handle *h = lua_newuserdatauv(L, sizeof *h, 2);
 		h->owner = owner;
 		h->index = index;
 		h->serial = owner->cluster->endpoints[index]->serial;

@@ -26,6 +26,7 @@ enum field {
 	FIELD_TRANSACTION,
 	FIELD_WRITES,
 	FIELD_BOUND,
+	FIELD_STATS,
 };
 
 static const char *const field_names[] = {
@@ -36,6 +37,7 @@ static const char *const field_names[] = {
         [FIELD_SESSION] = "session", [FIELD_PARAMETERS] = "parameters",
         [FIELD_KEY] = "key",         [FIELD_TRANSACTION] = "transaction",
         [FIELD_WRITES] = "writes",   [FIELD_BOUND] = "bound",
+        [FIELD_STATS] = "stats",
 };
 
 static void push_list(lua_State *L, const char *const *names, size_t count)
@@ -155,6 +157,9 @@ static int query_index(lua_State *L)
 	case FIELD_BOUND:
 		lua_pushboolean(L, q->bound);
 		break;
+	case FIELD_STATS:
+		lua_getiuservalue(L, lua_upvalueindex(UP_HANDLE), USER_STATS);
+		break;
 	case FIELD_NONE:
 		return field_unknown(L, "query", field_names, COUNT(field_names));
 	}
@@ -227,6 +232,8 @@ struct query_handle *query_handle_new(lua_State *L, int cluster)
 	lua_setiuservalue(L, handle, USER_CLUSTER);
 	query_open_session(L, handle);
 	query_open_transaction(L, handle);
+	push_query_stats(L, handle, lua_touserdata(L, cluster));
+	lua_setiuservalue(L, handle, USER_STATS);
 	return h;
 }
 
@@ -247,6 +254,11 @@ void query_handle_resume(struct query_handle *h, const struct query *query)
 void query_handle_end(struct query_handle *h)
 {
 	h->query = NULL;
+}
+
+const struct query *query_handle_query(const struct query_handle *h)
+{
+	return h->query;
 }
 
 bool query_handle_busy(const struct query_handle *h)

@@ -78,6 +78,8 @@ static int cluster_query(lua_State *L)
 	if (facts->function_count && facts->effects & EFFECT_MAY_PIN)
 		catalogs_want(h->catalog); /* for its next call */
 	enum intent intent = facts->intent;
+	uint64_t fingerprint = facts->fingerprint;
+	enum sql_kind kind = facts->kind;
 	unsigned pins = facts_pins_with_settings(facts);
 	struct aim aim = {.need = h->need};
 	struct query q = question(h, facts, query.sql, query.count, &aim.key);
@@ -101,6 +103,8 @@ static int cluster_query(lua_State *L)
 	               .need = &aim.need},
 	        .query = query,
 	        .intent = intent,
+	        .fingerprint = fingerprint,
+	        .kind = kind,
 	        .pins = pins,
 	};
 	operation_start(&b->op, &statement, blocking_done);

@@ -26,6 +26,7 @@
 #define BACKOFF_HANDLE    "moongate.backoff"
 #define CONNECTION_HANDLE "moongate.connection"
 #define RULE_HANDLE       "moongate.rule"
+#define STATS_HANDLE      "moongate.stats"
 
 /* User values of a cluster's userdata. */
 enum {
@@ -63,7 +64,7 @@ struct route_handle {
 	struct route *route;
 };
 
-/* User value 1: the cluster's userdata. */
+/* User value 1: the cluster's userdata; 2: its `stats`, once they were asked for. */
 struct endpoint_handle {
 	struct cluster_handle *owner;
 	unsigned index, serial;
@@ -117,6 +118,12 @@ const struct catalog *cluster_handle_catalog(const struct cluster_handle *h);
 /* Pushes the one userdata that stands for this endpoint. `cluster` is an absolute index. */
 void push_endpoint(lua_State *L, int cluster, unsigned index);
 
+/* Pushes a view of what statements have cost: `query.stats` of the query handle at `handle`, whose
+ * owner is the cluster's handle; and `endpoint.stats` of the endpoint's handle there. Absolute
+ * indexes. */
+void push_query_stats(lua_State *L, int handle, const struct cluster_handle *owner);
+void push_endpoint_stats(lua_State *L, int handle);
+
 struct backoff_config take_backoff(lua_State *L, int table);
 
 /* Rules that are made from now on are of the policy of the cluster at `cluster`, an absolute index;
@@ -132,6 +139,7 @@ void open_statement(lua_State *L);
 void open_token(lua_State *L);
 void open_connection(lua_State *L);
 void open_backoff(lua_State *L);
+void open_stats(lua_State *L);
 void open_classify(lua_State *L);
 void open_rule(lua_State *L);
 void open_simulate(lua_State *L);

@@ -43,6 +43,7 @@ int luaopen_moongate_core(lua_State *L)
 	open_cluster(L);
 	open_router(L);
 	open_backoff(L);
+	open_stats(L);
 	open_classify(L);
 	open_rule(L);
 	open_simulate(L);

@@ -2,7 +2,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/operation.h"
 
+#include "base/clock.h"
+#include "cluster/statistics.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void on_dispatched(struct dispatch *dispatch, struct server *server, enum status status,
@@ -82,6 +86,7 @@ static void lost_unsent(struct operation *op)
 
 static void run(struct operation *op)
 {
+	op->since = clock_now();
 	if (exec_start(&op->exec, op->server, &op->query, on_executed) != ST_OK)
 		lost_unsent(op);
 }
@@ -119,15 +124,32 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 		finish(op);
 }
 
+/* What it came to, where it is not run again; the server is still there. */
+static void tally(const struct operation *op, bool failed)
+{
+	const struct endpoint *e = op->server->endpoint;
+	const char *rows = op->result ? PQcmdTuples(op->result) : "";
+	const struct sample sample = {.fingerprint = op->fingerprint,
+	                              .kind = op->kind,
+	                              .endpoint = e->index,
+	                              .seconds = clock_now() - op->since,
+	                              .rows = strtoull(rows, NULL, 10),
+	                              .failed = failed};
+	statistics_record(e->cluster->statistics, &sample);
+}
+
 static void lost(struct operation *op)
 {
 	char message[sizeof op->message];
 	struct endpoint *endpoint = op->server->endpoint;
 	snprintf(message, sizeof message, "the connection to %s was lost%s: %s", endpoint->name,
 	         op->may_commit ? ", the outcome is unknown" : "", op->server->error);
+	bool over = op->loan || op->may_commit || !may_go_elsewhere(op);
+	if (over)
+		tally(op, true);
 	give_back(op, false);
 	endpoint_lost(endpoint);
-	if (op->loan || op->may_commit || !may_go_elsewhere(op))
+	if (over)
 		fail(op, op->may_commit ? "08007" : "08006", message);
 	else
 		go_elsewhere(op, endpoint);
@@ -177,10 +199,12 @@ static void answered(struct operation *op)
 		/* It was the primary when it was last asked, perhaps long ago. */
 		if (is(sqlstate, "25006") && op->server->endpoint->role == ROLE_PRIMARY)
 			endpoint_check(op->server->endpoint);
+		tally(op, true);
 		give_back(op, true);
 		fail(op, sqlstate, message);
 		return;
 	}
+	tally(op, false);
 	bool left_open = !op->loan && PQtransactionStatus(op->server->conn) != PQTRANS_IDLE;
 	give_back(op, true);
 	if (left_open)
@@ -198,6 +222,7 @@ static void on_executed(struct exec *exec, enum status status, PGresult *result)
 	if (status == ST_OK) {
 		answered(op);
 	} else if (status == ST_ECLIENT) {
+		tally(op, true);
 		give_back(op, false);
 		fail(op, "0A000", "COPY from or to the client is not supported by the module");
 	} else if (status == ST_TIMEOUT) {
@@ -227,7 +252,9 @@ void operation_start(struct operation *op, const struct operation_statement *sta
 	                         .need = need_of(&statement->to),
 	                         .query = statement->query,
 	                         .may_commit = statement->intent == INTENT_WRITE,
-	                         .pins = statement->pins};
+	                         .pins = statement->pins,
+	                         .fingerprint = statement->fingerprint,
+	                         .kind = statement->kind};
 	borrow(op);
 }
 
@@ -240,12 +267,14 @@ void operation_borrow(struct operation *op, const struct dispatch_request *to,
 }
 
 void operation_run(struct operation *op, struct loan *loan, const struct exec_query *query,
-                   bool may_commit, operation_done_fn *fn)
+                   const struct facts *facts, bool may_commit, operation_done_fn *fn)
 {
 	*op = (struct operation){.cluster = loan->server->endpoint->cluster,
 	                         .fn = fn,
 	                         .query = *query,
 	                         .may_commit = may_commit,
+	                         .fingerprint = facts->fingerprint,
+	                         .kind = facts->kind,
 	                         .loan = loan,
 	                         .server = loan->server};
 	run(op);

@@ -29,6 +29,9 @@ struct operation {
 	struct exec_query query; /* sql NULL: only the server is wanted */
 	bool may_commit;         /* it writes outside of a block, or ends one */
 	unsigned pins;
+	uint64_t fingerprint; /* for statistics.h, with `kind` and: */
+	enum sql_kind kind;
+	double since;      /* when it was sent */
 	struct loan *loan; /* whose server it runs on; NULL: it borrows one */
 	bool refused_by_replica;
 	unsigned attempts;
@@ -45,6 +48,8 @@ struct operation_statement {
 	struct dispatch_request to;
 	struct exec_query query;
 	enum intent intent;
+	uint64_t fingerprint;
+	enum sql_kind kind;
 	unsigned pins; /* what it leaves in its session: such a server is not lent again */
 };
 
@@ -55,10 +60,10 @@ void operation_start(struct operation *op, const struct operation_statement *sta
 void operation_borrow(struct operation *op, const struct dispatch_request *to,
                       operation_done_fn *fn);
 
-/* Runs once, on a loan's server. `may_commit`: when that is lost meanwhile, nobody knows what was
- * written. */
+/* Runs once, on a loan's server; of `facts` nothing is kept. `may_commit`: when that is lost
+ * meanwhile, nobody knows what was written. */
 void operation_run(struct operation *op, struct loan *loan, const struct exec_query *query,
-                   bool may_commit, operation_done_fn *fn);
+                   const struct facts *facts, bool may_commit, operation_done_fn *fn);
 
 /* The callback will not run; a server in the middle of a statement is closed. Also frees the
  * result. Fine at any time. */

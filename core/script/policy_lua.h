@@ -70,6 +70,7 @@ const struct query *query_handle_begin(struct query_handle *handle, const struct
 void query_handle_resume(struct query_handle *handle, const struct query *query);
 void query_handle_end(struct query_handle *handle);
 bool query_handle_busy(const struct query_handle *handle);
+const struct query *query_handle_query(const struct query_handle *handle); /* NULL: not busy */
 
 /* Forgets a session's `vars`; the query handle is on top of the stack. */
 void query_handle_drop_vars(lua_State *L, int vars);

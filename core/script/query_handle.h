@@ -18,7 +18,8 @@ enum {
 	USER_KEY,
 	USER_TRANSACTION,
 	USER_CLUSTER,
-	USER_VALUES = 8
+	USER_STATS,
+	USER_VALUES = 9
 };
 
 /* Upvalues of an __index or __newindex. */

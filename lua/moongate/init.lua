@@ -51,6 +51,16 @@ local M = {
 
 ---@class moongate.Timer
 ---@field stop fun(self)
+---@class moongate.Stats
+---@field calls integer
+---@field errors integer  of them
+---@field rows integer    returned or changed
+---@field mean number     seconds from being sent until answered, as p50, p95, p99 and max
+---@field p50 number
+---@field p95 number
+---@field p99 number
+---@field max number
+---@field on fun(self, endpoint: moongate.Endpoint): moongate.Stats  of query.stats: what ran there; the next on() reuses it
 
 ---@class moongate.Endpoint
 ---@field name string
@@ -74,6 +84,7 @@ local M = {
 ---@field breaker "closed"|"open"|"half_open"  open: its traffic fails, and goes elsewhere
 ---@field drain fun(self)    as moongate.drain
 ---@field undrain fun(self)
+---@field stats moongate.Stats  of all that it has answered
 
 ---@class moongate.Route
 
