@@ -24,6 +24,7 @@ static const struct page {
 } pages[] = {
         {"GET", "/health", admin_health},    {"GET", "/ready", admin_ready},
         {"GET", "/live", admin_live},        {"GET", "/metrics", admin_metrics},
+        {"GET", "/policy", admin_policy},
         {"POST", "/reload", admin_reload},   {"POST", "/pause", admin_pause},
         {"POST", "/resume", admin_resume},   {"POST", "/drain", admin_drain},
         {"POST", "/undrain", admin_undrain}, {"GET", "/statements", admin_statements},

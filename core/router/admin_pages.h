@@ -19,6 +19,8 @@ admin_page admin_metrics;
 
 /* admin_statements.c: what statements have cost. */
 admin_page admin_statements;
+/* admin_policy.c: how the policies do, which rules decide, where a shadow differs. */
+admin_page admin_policy;
 
 /* admin.c's orders: each is done when it is answered. */
 admin_page admin_reload;

@@ -50,6 +50,13 @@ enum status client_new(struct worker *worker, int fd, const char *address)
 	return ST_OK;
 }
 
+static void end_session(struct client *c)
+{
+	policy_session_end(c->home->policy, &(struct session_facts){.vars = c->vars});
+	if (c->home->shadow)
+		shadow_session_end(c->home->shadow, &c->shadow_vars);
+}
+
 void client_drop(struct client *c)
 {
 	if (c->state == CLIENT_GONE)
@@ -58,7 +65,7 @@ void client_drop(struct client *c)
 	own_end(c);
 	relay_abandon(c);
 	if (c->home)
-		policy_session_end(c->home->policy, &(struct session_facts){.vars = c->vars});
+		end_session(c);
 	catalogs_leave(c->catalog);
 	c->catalog = NULL;
 	ev_io_stop(loop_of(c), &c->reader);
@@ -175,6 +182,7 @@ void client_set_home(struct client *c, const struct script_cluster *home)
 	static const struct session_config none = {0};
 	c->home = home;
 	c->last = (struct last_route){0};
+	c->shadow_vars = 0;
 	if (c->demands) /* endpoints have other places now */
 		c->demands->read.reader = CLUSTER_ENDPOINTS;
 	if (c->exchange)

@@ -53,6 +53,7 @@ struct client {
 	unsigned pins;         /* enum pin, and those of relay.h: why it keeps its server */
 	unsigned pins_told;    /* those that the log has told of */
 	int vars;              /* see struct session_facts */
+	int shadow_vars;       /* likewise, the shadow's: shadow.h */
 	size_t discard;        /* bytes of a message still to pass over */
 	bool standard_strings; /* as its settings, or a SET that is not committed yet, say */
 	bool unread;           /* a text that was not read may have SET something */

@@ -111,6 +111,8 @@ static struct verdict ask(struct client *c, struct query *q, uint64_t *key)
 	q->session = &session;
 	struct verdict v = policy_route(c->home->policy, q);
 	c->vars = session.vars;
+	if (c->home->shadow && !q->bound)
+		shadow_ask(c->home->shadow, q, &v, &c->shadow_vars);
 	return v;
 }
 

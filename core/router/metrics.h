@@ -25,6 +25,9 @@ void metrics_label(FILE *out, const char *name, const char *text);
 void metrics_names(FILE *out, const char *name, const struct script_cluster *cluster,
                    const struct endpoint *endpoint);
 
+/* metrics_policies.c: rules, copies of reads, shadows. */
+void metrics_policies(FILE *out, const struct script *script);
+
 /* metrics_statements.c: what statements have cost. */
 void metrics_statements(FILE *out, const struct script *script);
 

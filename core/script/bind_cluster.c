@@ -8,7 +8,6 @@
 #include "cluster/simulate.h"
 #include "script/fields.h"
 #include "script/handles.h"
-#include "script/hooks.h"
 #include "script/loans.h"
 #include "script/misuse.h"
 
@@ -264,39 +263,6 @@ static struct cluster_handle *push_handle(lua_State *L)
 	return h;
 }
 
-/* What a factory has made is on top: a function, or a table with one and hooks. Leaves the
- * function.
- */
-static void take_policy(lua_State *L, int cluster, struct policy *policy)
-{
-	if (lua_istable(L, -1)) {
-		hooks_take(L, cluster, policy);
-		lua_getfield(L, -1, "route");
-		lua_remove(L, -2);
-	}
-	if (!lua_isfunction(L, -1))
-		misuse(L,
-		       "moongate.cluster: policy must return a function(query), or a table with "
-		       "such a function as `route`, not a %s",
-		       luaL_typename(L, -1));
-}
-
-/* Calls the factory at `factory` with the cluster at `cluster`; what it returns decides from then
- * on. */
-static void set_policy(lua_State *L, int factory, int cluster, struct cluster_handle *h)
-{
-	lua_pushvalue(L, factory);
-	lua_pushvalue(L, cluster);
-	rules_of(L, cluster);
-	lua_call(L, 1, 1);
-	rules_of(L, 0);
-	take_policy(L, cluster, &h->policy);
-	lua_setiuservalue(L, cluster, CLUSTER_POLICY);
-	struct query_handle *handle = query_handle_new(L, cluster);
-	lua_setiuservalue(L, cluster, CLUSTER_QUERY);
-	h->policy.handle = handle;
-}
-
 /* core.cluster(options, factory, simulated): a cluster, or nil and what is wrong. Probes start at
  * once where the loop is the module's own; the router starts its clusters itself. */
 static int new_cluster(lua_State *L)
@@ -331,7 +297,7 @@ static int new_cluster(lua_State *L)
 		h->catalog = catalogs_join(h->cluster->catalogs, NULL, NULL);
 	h->null_as_nil = take_string(L, 1, "null", NULL) != NULL;
 	if (!lua_isnil(L, 2))
-		set_policy(L, 2, 3, h);
+		policy_make(L, 2, 3);
 	if (simulated)
 		cluster_simulate(h->cluster);
 	else if (h->state->embedded)

@@ -7,9 +7,10 @@
 
 static const char owner_key; /* its address is the key in the registry; the byte is never read */
 
-void rules_of(lua_State *L, int cluster)
+void rules_of(lua_State *L, int cluster, struct policy *policy)
 {
-	if (cluster)
+	state_of(L)->building = policy;
+	if (policy)
 		lua_pushvalue(L, cluster);
 	else
 		lua_pushnil(L);
@@ -36,21 +37,20 @@ static void name_apart(struct rule *rule, const struct policy *policy)
 /* The rule on top of the stack is the last one of the policy that is being made. */
 static void append(lua_State *L, struct rule *rule)
 {
+	struct policy *policy = state_of(L)->building;
+	if (!policy)
+		return;
+	struct rule **last = &policy->rules;
+	name_apart(rule, policy);
+	rule->shown.number = 1;
+	for (; *last; last = &(*last)->next)
+		rule->shown.number++;
+	*last = rule;
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &owner_key);
-	struct cluster_handle *owner = lua_touserdata(L, -1);
-	if (owner) {
-		struct rule **last = &owner->policy.rules;
-		name_apart(rule, &owner->policy);
-		rule->shown.number = 1;
-		for (; *last; last = &(*last)->next)
-			rule->shown.number++;
-		*last = rule;
-		lua_getiuservalue(L, -1, CLUSTER_ROUTES_TABLE); /* keeps it as long as the routes */
-		lua_pushvalue(L, -3);
-		lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-		lua_pop(L, 1);
-	}
-	lua_pop(L, 1);
+	lua_getiuservalue(L, -1, CLUSTER_ROUTES_TABLE); /* keeps it as long as the routes */
+	lua_pushvalue(L, -3);
+	lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+	lua_pop(L, 2);
 }
 
 /* core.rule(name): a rule of the policy whose factory is running, if one is. */

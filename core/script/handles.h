@@ -35,13 +35,17 @@ enum {
 	CLUSTER_POLICY,
 	CLUSTER_QUERY,
 	CLUSTER_HOOKS,
-	CLUSTER_USER_VALUES = 5
+	CLUSTER_SHADOW_POLICY,
+	CLUSTER_SHADOW_QUERY,
+	CLUSTER_SHADOW,
+	CLUSTER_USER_VALUES = 8
 };
 
 struct cluster_handle {
 	struct cluster *cluster; /* NULL: closed */
 	struct state *state;
 	struct policy policy;
+	struct shadow *shadow;          /* NULL: none */
 	struct catalog_source *catalog; /* of the URLs' database */
 	struct session_facts session;   /* the embedded module's own: one per cluster */
 	double last_write;              /* see struct demand */
@@ -126,9 +130,13 @@ void push_endpoint_stats(lua_State *L, int handle);
 
 struct backoff_config take_backoff(lua_State *L, int table);
 
-/* Rules that are made from now on are of the policy of the cluster at `cluster`, an absolute index;
- * 0: of nobody's. */
-void rules_of(lua_State *L, int cluster);
+/* Rules that are made from now on are of this policy of the cluster at `cluster`, an absolute
+ * index; NULL: of nobody's. */
+void rules_of(lua_State *L, int cluster, struct policy *policy);
+
+/* Calls the factory at `factory` with the cluster at `cluster` (absolute indexes); what it returns
+ * decides from then on. May raise. */
+void policy_make(lua_State *L, int factory, int cluster);
 
 /* Each makes its metatables and adds its functions to the table on top of the stack. */
 void open_cluster(lua_State *L);
@@ -144,5 +152,6 @@ void open_classify(lua_State *L);
 void open_rule(lua_State *L);
 void open_simulate(lua_State *L);
 void open_timer(lua_State *L);
+void open_policy(lua_State *L);
 
 #endif

@@ -48,6 +48,7 @@ int luaopen_moongate_core(lua_State *L)
 	open_rule(L);
 	open_simulate(L);
 	open_timer(L);
+	open_policy(L);
 	open_blocking(L);
 	open_statement(L);
 	open_token(L);

@@ -9,6 +9,7 @@
 #include "script/hooks.h"
 #include "script/memory.h"
 #include "script/sandbox.h"
+#include "script/shadow_lua.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
@@ -60,6 +61,7 @@ static void add_cluster(lua_State *L, struct script *s)
 	s->count++;
 	c->cluster = h->cluster;
 	c->policy = &h->policy;
+	c->shadow = h->shadow;
 	if (strcmp(c->database, "*") != 0)
 		h->cluster->name = c->database;
 }
@@ -93,22 +95,33 @@ static void take_router(lua_State *L, struct script *s)
 	lua_settop(L, clusters);
 }
 
-/* Pushes each policy's function and query handle, from the table of clusters on top of the stack;
- * as results of the protected call they come to stand at the bottom of the state's own stack. */
+/* Pushes a policy's function and query handle from the cluster on top of the stack, which stays
+ * above them. */
+static int push_policy(lua_State *L, const struct script *s, struct policy *p, int pushed,
+                       int function)
+{
+	if (!p || !p->handle)
+		return 0;
+	luaL_checkstack(L, 3, NULL);
+	lua_getiuservalue(L, -1, function);
+	lua_getiuservalue(L, -2, function + 1);
+	lua_rotate(L, -3, 2);
+	policy_anchor(p, s->L, 1 + pushed);
+	return 2;
+}
+
+/* Those of each cluster, from the table of clusters on top of the stack; as results of the
+ * protected call they come to stand at the bottom of the state's own stack. */
 static int push_policies(lua_State *L, const struct script *s)
 {
 	int clusters = lua_gettop(L), pushed = 0;
 	for (size_t i = 0; i < s->count; i++) {
-		struct policy *p = s->clusters[i].policy;
-		if (!p->handle)
-			continue;
-		luaL_checkstack(L, 3, NULL);
+		struct shadow *shadow = s->clusters[i].shadow;
 		lua_getfield(L, clusters, s->clusters[i].database);
-		lua_getiuservalue(L, -1, CLUSTER_POLICY);
-		lua_getiuservalue(L, -2, CLUSTER_QUERY);
-		lua_remove(L, -3);
-		policy_anchor(p, s->L, 1 + pushed);
-		pushed += 2;
+		pushed += push_policy(L, s, s->clusters[i].policy, pushed, CLUSTER_POLICY);
+		pushed += push_policy(L, s, shadow ? &shadow->policy : NULL, pushed,
+		                      CLUSTER_SHADOW_POLICY);
+		lua_pop(L, 1);
 	}
 	return pushed;
 }

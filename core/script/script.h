@@ -8,6 +8,7 @@
 
 #include "cluster/context.h"
 #include "script/policy.h"
+#include "script/shadow.h"
 
 struct script;
 
@@ -21,6 +22,7 @@ struct script_cluster {
 	const char *database; /* "*": all that no other entry names */
 	struct cluster *cluster;
 	struct policy *policy;
+	struct shadow *shadow; /* asked beside it; NULL: none */
 };
 
 /* Runs the file at `path`, which returns moongate.router{...}. On failure NULL, and `error` says

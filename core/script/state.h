@@ -18,6 +18,7 @@
 /* The handles that C code has to tell apart fast. */
 enum handle_type { HANDLE_ENDPOINT, HANDLE_REJECTION, HANDLE_TYPES };
 
+struct policy;
 struct policy_rule;
 struct timer;
 
@@ -31,6 +32,7 @@ struct state {
 	bool loading;      /* a script is: what it makes stays */
 	lua_State *thread; /* where functions run that nobody's code calls; it stays empty */
 	struct timer *timers;
+	struct policy *building;         /* whose factory runs */
 	const struct policy_rule *rule;  /* the one that decides of the query being asked about */
 	const void *types[HANDLE_TYPES]; /* their metatables, by lua_topointer() */
 };

@@ -155,10 +155,15 @@ end)
 
 ---What a routing script returns.
 ---@type fun(opts: table): moongate.Router
----opts: listen, admin, and cluster or clusters = { database = cluster, ["*"] = cluster }
+---opts: listen, admin, cluster or clusters = { database = cluster, ["*"] = cluster }; policy, for clusters
+---that have none of their own; shadow, another policy that is asked beside it and never obeyed
 M.router = core.checked("moongate.router", function(opts)
   local config, why = options.router(opts)
   if not config then return nil, why end
+  for _, cluster in pairs(config.clusters) do
+    local done, wrong = core.set_policy(cluster, config.policy, config.shadow)
+    if not done then return nil, wrong end
+  end
   return core.router(config.listen, config.clusters, config.admin)
 end)
 

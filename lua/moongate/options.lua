@@ -490,7 +490,14 @@ end
 
 local DEFAULT_LISTEN = "127.0.0.1:6432"
 
-local router = options_of { listen = address, admin = address, cluster = is_cluster, clusters = clusters }
+local router = options_of {
+  listen = address,
+  admin = address,
+  cluster = is_cluster,
+  clusters = clusters,
+  policy = factory,
+  shadow = factory,
+}
 
 ---@param options any  as in moongate.router
 ---@return table? config, string? why
@@ -504,6 +511,8 @@ function M.router(options)
     listen = checked.listen or DEFAULT_LISTEN,
     admin = checked.admin,
     clusters = checked.clusters or { ["*"] = checked.cluster },
+    policy = checked.policy,
+    shadow = checked.shadow,
   }
 end
 
