@@ -229,4 +229,16 @@ describe("a policy in the module", function()
       "the policy's on_error must be a function, not a number")
     assert.error_matches(function() moongate.every(0, print) end, "at least 0.01")
   end)
+
+  it("is given once, to the router or to its cluster", function()
+    local policy = require "moongate.policies.read_write_split"
+    assert.error_matches(function()
+      local _ = moongate.router { cluster = with(policy), policy = policy }
+    end, "policy_spec.lua:%d+: moongate.router: its cluster has a policy already")
+    assert.error_matches(function()
+      local _ = moongate.router { cluster = with(nil), policy = policy, shadow = 1 }
+    end, "shadow must be a function")
+    assert.is_truthy(moongate.router { cluster = with(nil), policy = policy, shadow = policy })
+    assert.equal("replicas", (cluster:verdict "select 1"))
+  end)
 end)

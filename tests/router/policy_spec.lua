@@ -383,4 +383,51 @@ describe("a policy in the router", function()
     assert.equal("55P02", code(refused))
     assert.matches("tells where the last query went", refused.error.M)
   end)
+
+  it("is compared with a shadow, which is never obeyed", function()
+    moongate = router.start { pg = pg, admin = true, text = ([[
+      local moongate = require "moongate"
+      return moongate.router {
+        admin = os.getenv "MOONGATE_ADMIN",
+        cluster = moongate.cluster { primary = %q, replicas = { %q } },
+        policy = function(cluster)
+          local primary = cluster:route { to = "primary" }
+          return function(query)
+            if query.tags.count then return moongate.reject(tostring(query.session.vars.n)) end
+            return primary
+          end
+        end,
+        shadow = function(cluster)
+          local reads = cluster:route { to = "replicas", name = "reads" }
+          return { route = function(query)
+            query.session.vars.n = (query.session.vars.n or 0) + 1
+            query.key = "another"
+            if query.tags.fail then error "no" end
+            if query.kind == "delete" then return moongate.reject "no deletes" end
+            if query.intent == "read" then return reads end
+          end }
+        end,
+      }]]):format(pg.primary.url, pg.replicas[1].url) }
+    local c = client()
+    assert.equal(tostring(pg.primary.port), c:value "select current_setting('port')")
+    c:query "insert into seen values (4)"
+    assert.is_nil(code(c:query "delete from seen where n = 4"))
+    c:query "insert into seen values (5) /* moongate: fail=1 */"
+    assert.equal("nil", c:query("select 1 /* moongate: count=1 */").error.M)
+    local shadow = moongate:ask("/policy").clusters[1].shadow
+    local pairs_seen = {}
+    for _, each in ipairs(shadow.differences) do
+      pairs_seen[("%s %s -> %s"):format(each.kind, each.current, each.candidate)] = each.count
+      assert.matches("^%x+$", each.fingerprint)
+    end
+    assert.same({
+      ["select primary -> reads"] = 1,
+      ["delete primary -> reject: no deletes"] = 1,
+      ["select reject: nil -> reads"] = 1,
+    }, pairs_seen)
+    assert.same({ 1, 3, 1 }, { shadow.same, shadow.different, shadow.failed })
+    local _, page = moongate:http "/metrics"
+    assert.matches('moongate_shadow_verdicts_total{cluster="%*",result="different"} 3', page)
+    assert.truthy(moongate:log():find("shadow policy differs", 1, true))
+  end)
 end)
