@@ -234,7 +234,7 @@ describe("a policy in the module", function()
     local policy = require "moongate.policies.read_write_split"
     assert.error_matches(function()
       local _ = moongate.router { cluster = with(policy), policy = policy }
-    end, "policy_spec.lua:%d+: moongate.router: its cluster has a policy already")
+    end, "moongate.router: its cluster has a policy already")
     assert.error_matches(function()
       local _ = moongate.router { cluster = with(nil), policy = policy, shadow = 1 }
     end, "shadow must be a function")
