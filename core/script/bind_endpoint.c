@@ -176,8 +176,7 @@ static int endpoint_index(lua_State *L)
 	case FIELD_UNDRAIN:
 		return push_method(L, undrain);
 	case FIELD_STATS:
-		push_endpoint_stats(L, 1);
-		break;
+		return push_endpoint_stats(L, 1);
 	default:
 		return field_unknown(L, "an endpoint", names, COUNT(names));
 	}

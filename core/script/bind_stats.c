@@ -147,17 +147,18 @@ void push_query_stats(lua_State *L, int handle, const struct cluster_handle *own
 	lua_setiuservalue(L, -2, USER_ON);
 }
 
-void push_endpoint_stats(lua_State *L, int handle)
+int push_endpoint_stats(lua_State *L, int handle)
 {
 	const struct endpoint_handle *h = lua_touserdata(L, handle);
 	if (lua_getiuservalue(L, handle, 2) != LUA_TNIL)
-		return;
+		return 1;
 	lua_pop(L, 1);
 	struct view *v = new_view(L, handle);
 	v->owner = h->owner;
 	v->endpoint = h;
 	lua_pushvalue(L, -1);
 	lua_setiuservalue(L, handle, 2);
+	return 1;
 }
 
 void open_stats(lua_State *L)

@@ -126,7 +126,7 @@ void push_endpoint(lua_State *L, int cluster, unsigned index);
  * owner is the cluster's handle; and `endpoint.stats` of the endpoint's handle there. Absolute
  * indexes. */
 void push_query_stats(lua_State *L, int handle, const struct cluster_handle *owner);
-void push_endpoint_stats(lua_State *L, int handle);
+int push_endpoint_stats(lua_State *L, int handle); /* 1 */
 
 struct backoff_config take_backoff(lua_State *L, int table);
 

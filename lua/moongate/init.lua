@@ -60,7 +60,7 @@ local M = {
 ---@field p95 number
 ---@field p99 number
 ---@field max number
----@field on fun(self, endpoint: moongate.Endpoint): moongate.Stats  of query.stats: what ran there; the next on() reuses it
+---@field on fun(self, endpoint: moongate.Endpoint): moongate.Stats  of query.stats; the next on() reuses it
 
 ---@class moongate.Endpoint
 ---@field name string

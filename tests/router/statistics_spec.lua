@@ -280,7 +280,8 @@ describe("a statement that is run again", function()
   end
 
   it("counts once, where it was answered", function()
-    local sql = ("select pg_sleep(case current_setting('port') when '%d' then 20 else 0 end) as lost"):format(replica.port)
+    local sql = "select pg_sleep(case current_setting('port') when '%d' then 20 else 0 end) as lost"
+    sql = sql:format(replica.port)
     client:send(wire.query(sql))
     terminate(replica, "as lost")
     assert.is_nil(client:result().error)
