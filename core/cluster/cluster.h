@@ -164,7 +164,7 @@ struct cluster {
 	bool paused;             /* no new work is sent: see pause.h */
 	bool paused_quiet;       /* and the log has told that none is under way any more */
 	double paused_since;
-	struct news news; /* who is told of changes */
+	struct news news;              /* who is told of changes */
 	struct statistics *statistics; /* what statements have cost; never NULL */
 	struct counters counters;
 	struct mirror_counts mirrored;
