@@ -22,12 +22,17 @@ static const struct page {
 	const char *method, *path;
 	admin_page *answer;
 } pages[] = {
-        {"GET", "/health", admin_health},    {"GET", "/ready", admin_ready},
-        {"GET", "/live", admin_live},        {"GET", "/metrics", admin_metrics},
+        {"GET", "/health", admin_health},
+        {"GET", "/ready", admin_ready},
+        {"GET", "/live", admin_live},
+        {"GET", "/metrics", admin_metrics},
         {"GET", "/policy", admin_policy},
-        {"POST", "/reload", admin_reload},   {"POST", "/pause", admin_pause},
-        {"POST", "/resume", admin_resume},   {"POST", "/drain", admin_drain},
-        {"POST", "/undrain", admin_undrain}, {"GET", "/statements", admin_statements},
+        {"POST", "/reload", admin_reload},
+        {"POST", "/pause", admin_pause},
+        {"POST", "/resume", admin_resume},
+        {"POST", "/drain", admin_drain},
+        {"POST", "/undrain", admin_undrain},
+        {"GET", "/statements", admin_statements},
 };
 #define PAGES (sizeof pages / sizeof *pages)
 

@@ -113,6 +113,7 @@ static struct verdict ask(struct client *c, struct query *q, uint64_t *key)
 	c->vars = session.vars;
 	if (c->home->shadow && !q->bound)
 		shadow_ask(c->home->shadow, q, &v, &c->shadow_vars);
+	q->session = NULL;
 	return v;
 }
 
@@ -122,6 +123,7 @@ void judge_tell_error(struct client *c, struct query *q, const struct query_erro
 	q->standard_strings = c->standard_strings;
 	q->session = &session;
 	policy_tell_error(c->home->policy, q, error);
+	q->session = NULL;
 	c->vars = session.vars;
 }
 

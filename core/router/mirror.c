@@ -261,6 +261,6 @@ void mirrors_stop_seeking(struct worker *w)
 void mirrors_stop(struct worker *w)
 {
 	mirrors_stop_seeking(w);
-	while (!list_empty(&w->mirrors))
-		finish(LIST_ENTRY(w->mirrors.next, struct mirror, link), false);
+	LIST_EACH (&w->mirrors, link)
+		finish(LIST_ENTRY(link, struct mirror, link), false);
 }

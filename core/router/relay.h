@@ -62,9 +62,9 @@ struct exchange {
 	double last_write;       /* that it has to see: see struct demand */
 	struct need need;        /* what else it has to */
 	uint64_t key;            /* of what it writes; 0: none, or several */
-	bool judged;             /* the policy has been asked of the batch that goes next */
 	double timeout;          /* s, of the route that the policy has given last; 0: none */
 	struct route *mirror;    /* likewise: where a copy of it goes; NULL: nowhere */
+	bool judged;             /* the policy has been asked of the batch that goes next */
 	unsigned block_effects;  /* of what began the block that is under way */
 	struct tables *tables;   /* that were written since the last transaction; NULL: none yet */
 	struct server *server;   /* NULL: choosing, or refused */

@@ -136,8 +136,8 @@ struct facts {
 /* One block that free() gives back. NULL: out of memory. */
 struct facts *facts_copy(const struct facts *facts);
 
-/* Whether it may change data: not all that the primary must have does (pg_backend_pid(), FOR UPDATE,
- * SET do not). */
+/* Whether it may change data: not all that the primary must have does (pg_backend_pid(), FOR
+ * UPDATE, SET do not). */
 bool facts_may_write(const struct facts *facts);
 
 /* The pins, for whom settings cannot be given to another server, either. */

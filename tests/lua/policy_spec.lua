@@ -224,7 +224,8 @@ describe("a policy in the module", function()
   end)
 
   it("must be a function, or a table with one", function()
-    assert.error_matches(function() with(function() return {} end) end, "policy must return a function%(query%), or a table")
+    assert.error_matches(function() with(function() return {} end) end,
+      "policy must return a function%(query%), or a table")
     assert.error_matches(function() with(function() return { route = print, on_error = 1 } end) end,
       "the policy's on_error must be a function, not a number")
     assert.error_matches(function() moongate.every(0, print) end, "at least 0.01")

@@ -172,7 +172,8 @@ describe("a policy in the router", function()
 
     -- What the first replica has run of late, by what stands in the text.
     local function runs_there(word)
-      return tonumber(pg.replicas[1]:psql(("select count(*) from pg_stat_activity where query like '%%%s%%' and pid <> pg_backend_pid()"):format(word)))
+      return tonumber(pg.replicas[1]:psql(([[
+        select count(*) from pg_stat_activity where query like '%%%s%%' and pid <> pg_backend_pid()]]):format(word)))
     end
 
     it("copies a read to another endpoint, whose answer is dropped", function()
@@ -243,7 +244,8 @@ describe("a policy in the router", function()
         local moongate = require "moongate"
         return {
           on_connect = function(session)
-            if session.application_name == "bad" then return moongate.reject("not " .. session.application_name, "28000") end
+            local name = session.application_name
+            if name == "bad" then return moongate.reject("not " .. name, "28000") end
             session.vars.greeted = session.user .. "@" .. session.database
           end,
           route = function(query)
@@ -289,14 +291,16 @@ describe("a policy in the router", function()
         return {
           route = function() end,
           on_error = function(query, e)
-            print(("%s|%s|%s|%s|%s"):format(e.sqlstate, e.message, query.kind, query.sql, e.endpoint and e.endpoint.role))
+            local role = e.endpoint and e.endpoint.role
+            print(("%s|%s|%s|%s|%s"):format(e.sqlstate, e.message, query.kind, query.sql, role))
           end,
         }
       end]]
       local c = client()
       c:query "select 1/0"
       logged "22012|division by zero|select|select 1/0|"
-      c:send(wire.extended "insert into seen values (1/(1-1))" .. wire.sync() .. wire.extended "delete from nowhere" .. wire.sync())
+      c:send(wire.extended "insert into seen values (1/(1-1))" .. wire.sync()
+        .. wire.extended "delete from nowhere" .. wire.sync())
       c:result()
       c:result()
       logged "22012|division by zero|insert|insert into seen values (1/(1-1))|primary"
@@ -310,7 +314,9 @@ describe("a policy in the router", function()
           route = function(query)
             if query.tags.drain then cluster.replicas[1]:drain() end
           end,
-          on_endpoint_change = function(e) print(("%s %s up=%s draining=%s"):format(e.name, e.role, e.up, e.draining)) end,
+          on_endpoint_change = function(e)
+            print(("%s %s up=%s draining=%s"):format(e.name, e.role, e.up, e.draining))
+          end,
         }
       end]]
       client():query "select 1 /* moongate: drain=1 */"
