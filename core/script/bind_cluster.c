@@ -273,6 +273,9 @@ static int new_cluster(lua_State *L)
 	lua_settop(L, 3);
 	bool simulated = lua_toboolean(L, 3);
 	lua_settop(L, 2);
+	if (state_of(L)->asking)
+		return misuse(L, "moongate.cluster: clusters are made when the script is loaded, "
+		                 "not for each query");
 	struct cluster_config config = {.endpoints = endpoints,
 	                                .endpoint_count = take_endpoints(L, 1, endpoints),
 	                                .pool = take_pool(L, 1),
@@ -345,7 +348,7 @@ static int cluster_index(lua_State *L)
 	static int (*const push[])(lua_State *, const struct cluster *) = {NULL, push_primary,
 	                                                                   push_replicas, push_all};
 	lua_pushvalue(L, 2);
-	if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+	if (lua_gettable(L, lua_upvalueindex(1)) != LUA_TNIL) /* it may be read-only: readonly.h */
 		return 1;
 	lua_Integer field = field_number(L, 2);
 	if (field == 0)

@@ -5,10 +5,24 @@
 #include "script/misuse.h"
 #include "script/shadow_lua.h"
 
+#include <stdio.h>
+
+/* Where the function on top begins, for what is logged of it. */
+static void note_where(lua_State *L, struct policy *p)
+{
+	lua_Debug ar;
+	lua_pushvalue(L, -1);
+	lua_getinfo(L, ">S", &ar);
+	if (ar.linedefined > 0)
+		snprintf(p->where, sizeof p->where, "%s:%d", ar.short_src, ar.linedefined);
+	else
+		snprintf(p->where, sizeof p->where, "%s", ar.short_src);
+}
+
 /* What a factory has made is on top: a function, or a table with one and hooks. Leaves the
  * function.
  */
-static void take_route(lua_State *L)
+static void take_route(lua_State *L, struct policy *policy)
 {
 	if (lua_istable(L, -1)) {
 		lua_getfield(L, -1, "route");
@@ -19,6 +33,7 @@ static void take_route(lua_State *L)
 		       "moongate.cluster: policy must return a function(query), or a table with "
 		       "such a function as `route`, not a %s",
 		       luaL_typename(L, -1));
+	note_where(L, policy);
 }
 
 /* Calls the factory with the cluster, and leaves what it returns on top. */
@@ -37,7 +52,7 @@ void policy_make(lua_State *L, int factory, int cluster)
 	call_factory(L, factory, cluster, &h->policy);
 	if (lua_istable(L, -1))
 		hooks_take(L, cluster, &h->policy);
-	take_route(L);
+	take_route(L, &h->policy);
 	lua_setiuservalue(L, cluster, CLUSTER_POLICY);
 	struct query_handle *handle = query_handle_new(L, cluster);
 	lua_setiuservalue(L, cluster, CLUSTER_QUERY);
@@ -52,7 +67,7 @@ static void make_shadow(lua_State *L, int factory, int cluster)
 	*shadow = (struct shadow){.policy = {.state = h->state, .owner = h}};
 	lua_setiuservalue(L, cluster, CLUSTER_SHADOW);
 	call_factory(L, factory, cluster, &shadow->policy);
-	take_route(L);
+	take_route(L, &shadow->policy);
 	lua_setiuservalue(L, cluster, CLUSTER_SHADOW_POLICY);
 	struct query_handle *handle = query_handle_new(L, cluster);
 	lua_setiuservalue(L, cluster, CLUSTER_SHADOW_QUERY);

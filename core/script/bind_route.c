@@ -99,7 +99,7 @@ static void keep_route(lua_State *L, int cluster, int handle, struct route_handl
 
 static void refuse_while_asked(lua_State *L, const struct cluster_handle *owner, const char *what)
 {
-	if (policy_busy(&owner->policy))
+	if (owner->state->asking)
 		misuse(L,
 		       "%s: routes live as long as their cluster; make them when the policy is "
 		       "built, not for each query",

@@ -20,7 +20,10 @@ static const char *const names[HOOKS] = {[HOOK_CONNECT] = "on_connect",
 /* Converts nothing: an error object may be anything, and memory may be short. */
 static void describe(lua_State *L, const struct fence *fence, char *why, size_t size)
 {
-	if (fence->expired)
+	if (fence->expired && fence->why != FENCE_INSTRUCTIONS)
+		snprintf(why, size, "%s: it used up its %s", fence->where,
+		         fence->why == FENCE_TIME ? "CPU time" : "memory");
+	else if (fence->expired)
 		snprintf(why, size, "%s: it used up its %d instructions", fence->where,
 		         HOOK_INSTRUCTIONS);
 	else if (lua_type(L, -1) == LUA_TSTRING)
@@ -53,12 +56,16 @@ bool hook_call(struct state *state, struct hook_health *h, const char *what, lua
                void *arg)
 {
 	char why[512];
+	static const struct fence_limits limits = {.instructions = HOOK_INSTRUCTIONS,
+	                                           .bytes = POLICY_BYTES,
+	                                           .string = POLICY_STRING,
+	                                           .time = 10 * POLICY_SECONDS};
 	struct fence_saved saved;
 	struct fence *fence = &state->fence;
 	lua_State *L = state->thread;
 	lua_pushcfunction(L, body);
 	lua_pushlightuserdata(L, arg);
-	fence_enter(L, fence, HOOK_INSTRUCTIONS, &saved);
+	fence_enter(L, fence, &limits, &saved);
 	int failed = lua_pcall(L, 1, 0, 0);
 	fence_leave(L, fence, &saved);
 	if (!failed && !fence->expired) {

@@ -27,11 +27,11 @@ static void log_error_line(struct policy *p, const char *why)
 	const struct log *log = &p->state->context->log;
 	if (p->stats.tripped) {
 		log_error(log, "policy taken out of the path", LOG_T("error", why),
-		          LOG_N("errors_in_a_row", p->streak),
+		          LOG_T("policy", p->where), LOG_N("errors_in_a_row", p->streak),
 		          LOG_T("next", "default routes decide until the script is loaded anew"));
 	} else if (p->logged == 0 || now - p->logged >= LOG_EVERY) {
-		log_warn(log, "policy error", LOG_T("error", why), LOG_N("errors", p->unlogged + 1),
-		         LOG_T("next", "default route"));
+		log_warn(log, "policy error", LOG_T("error", why), LOG_T("policy", p->where),
+		         LOG_N("errors", p->unlogged + 1), LOG_T("next", "default route"));
 	} else {
 		p->unlogged++;
 		return;
@@ -61,14 +61,38 @@ static struct verdict complain_of_result(lua_State *L, struct policy *p, const s
 	return fall_back(p, q, why);
 }
 
+static const char *memory_reason(const struct fence *fence)
+{
+	switch (fence->memory->refusal) {
+	case MEMORY_CALL:
+		return "asked for more memory than one call may, " POLICY_BYTES_TEXT;
+	case MEMORY_STRING:
+		return "made a string longer than " POLICY_STRING_TEXT;
+	default:
+		return "found the script's memory used up";
+	}
+}
+
+static void describe_expiry(const struct policy *p, char *why, size_t size)
+{
+	const struct fence *fence = &p->state->fence;
+	const char *where = fence->where[0] ? fence->where : p->where;
+	if (fence->why == FENCE_MEMORY)
+		snprintf(why, size, "%s: the policy %s", where, memory_reason(fence));
+	else if (fence->why == FENCE_TIME)
+		snprintf(why, size, "%s: the policy ran for more than %g ms", where,
+		         POLICY_SECONDS * 1000);
+	else
+		snprintf(why, size, "%s: the policy used up its %d instructions", where,
+		         POLICY_INSTRUCTIONS);
+}
+
 /* Converts nothing: an error object may be anything, and memory may be short. */
 static struct verdict complain_of_error(lua_State *L, struct policy *p, const struct query *q)
 {
 	char why[512];
-	const struct fence *fence = &p->state->fence;
-	if (fence->expired)
-		snprintf(why, sizeof why, "%s: the policy used up its %d instructions",
-		         fence->where, POLICY_INSTRUCTIONS);
+	if (p->state->fence.expired)
+		describe_expiry(p, why, sizeof why);
 	else if (lua_type(L, -1) == LUA_TSTRING)
 		snprintf(why, sizeof why, "%s", lua_tostring(L, -1));
 	else
@@ -105,16 +129,30 @@ static struct verdict judge(lua_State *L, struct policy *p, const struct query *
 	return complain_of_result(L, p, q);
 }
 
+/* A policy may read the text of its query, however long, and make a few strings of it. */
+static struct fence_limits limits_for(const struct query *q)
+{
+	return (struct fence_limits){
+	        .instructions = POLICY_INSTRUCTIONS,
+	        .bytes = POLICY_BYTES + 4 * q->sql_size,
+	        .string = POLICY_STRING + q->sql_size,
+	        .time = POLICY_SECONDS,
+	};
+}
+
 struct verdict policy_ask(lua_State *L, struct policy *p, const struct query *q)
 {
 	struct fence *fence = &p->state->fence;
+	const struct fence_limits limits = limits_for(q);
 	struct fence_saved saved;
 	p->stats.calls++;
 	p->state->rule = NULL;
 	query_handle_begin(p->handle, q);
-	fence_enter(L, fence, POLICY_INSTRUCTIONS, &saved);
+	p->state->asking++;
+	fence_enter(L, fence, &limits, &saved);
 	int failed = lua_pcall(L, 1, 1, 0);
 	fence_leave(L, fence, &saved);
+	p->state->asking--;
 	query_handle_end(p->handle);
 	struct verdict v = failed || fence->expired ? complain_of_error(L, p, q) : judge(L, p, q);
 	if (!v.fallback) {

@@ -1,9 +1,9 @@
 /* policy.h - the user's Lua function, asked where a query goes, behind a fence.
  *
- * The fence: a budget of VM instructions that the script's own pcall cannot swallow; in the router
- * also a memory cap. An error never costs the query: it is counted, logged (rate-limited), and the
- * cluster's default route is used; `POLICY_BREAKER` errors in a row take the script out of the
- * path. Nothing outside the script room knows that the policy is Lua. */
+ * The fence: a budget of VM instructions that the script's own pcall cannot swallow, and of CPU
+ * time; in the router also one of memory. An error never costs the query: it is counted, logged
+ * (rate-limited), and the cluster's default route is used; `POLICY_BREAKER` errors in a row take
+ * the script out of the path. Nothing outside the script room knows that the policy is Lua. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_SCRIPT_POLICY_H
 #define MOONGATE_SCRIPT_POLICY_H
@@ -17,6 +17,14 @@
 
 #define POLICY_BREAKER      100    /* errors in a row */
 #define POLICY_INSTRUCTIONS 100000 /* VM instructions per call */
+#define POLICY_SECONDS      0.05   /* of CPU time: what instructions do not tell */
+
+/* What one call may ask for in all, and the longest string that it may make; the router only, and
+ * besides what the query's own text takes. */
+#define POLICY_BYTES       ((size_t)16 << 20)
+#define POLICY_BYTES_TEXT  "16 MiB"
+#define POLICY_STRING      ((size_t)1 << 20)
+#define POLICY_STRING_TEXT "1 MiB"
 
 /* Who asks. The strings belong to the session and may be NULL. */
 struct session_facts {

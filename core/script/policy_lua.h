@@ -39,7 +39,8 @@ struct policy {
 	lua_State *L; /* policy_anchor(); NULL: only policy_ask() */
 	int anchor;   /* where on L's stack the function stands, and next to it the query */
 	char label[sizeof POLICY_LABEL + POLICY_MESSAGE];
-	char why[512]; /* the last error */
+	char why[512];   /* the last error */
+	char where[128]; /* "FILE:LINE" where its function begins */
 };
 
 /* A Lua object, which its cluster's userdata keeps: see bind_rule.c. */

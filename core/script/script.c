@@ -129,12 +129,17 @@ static int push_policies(lua_State *L, const struct script *s)
 /* Calls the chunk on top, fenced, and leaves what it returns, or raises. */
 static void run_chunk(lua_State *L, struct state *state)
 {
+	static const struct fence_limits limits = {.instructions = LOAD_INSTRUCTIONS,
+	                                           .bytes = MEMORY_UNLIMITED,
+	                                           .string = MEMORY_UNLIMITED};
 	struct fence_saved saved;
 	state->loading = true;
-	fence_enter(L, &state->fence, LOAD_INSTRUCTIONS, &saved);
+	fence_enter(L, &state->fence, &limits, &saved);
 	int failed = lua_pcall(L, 0, 1, 0);
 	fence_leave(L, &state->fence, &saved);
 	state->loading = false;
+	if (state->fence.why == FENCE_MEMORY)
+		luaL_error(L, "not enough memory");
 	if (state->fence.expired)
 		luaL_error(L, "%s: the script used up its %d instructions while it was loaded",
 		           state->fence.where, LOAD_INSTRUCTIONS);
@@ -166,8 +171,8 @@ static int load_protected(lua_State *L)
 	const struct loading *loading = lua_touserdata(L, 1);
 	struct state *state = state_new(L, loading->context);
 	sandbox_open(L, push_lua_path(L, loading));
-	fence_own(loading->script->L, &state->fence);
-	fence_own(state->thread, &state->fence);
+	fence_own(loading->script->L, &state->fence, &loading->script->memory);
+	fence_own(state->thread, &state->fence, &loading->script->memory);
 	loading->script->state = state;
 	if (luaL_loadfilex(L, loading->path, "t") != LUA_OK)
 		return lua_error(L);
@@ -175,6 +180,7 @@ static int load_protected(lua_State *L)
 	if (!luaL_testudata(L, -1, ROUTER_HANDLE))
 		return luaL_error(L, "%s: it returned a %s; %s", loading->path, type_of(L, -1),
 		                  right_form);
+	sandbox_freeze(L);
 	take_router(L, loading->script);
 	return push_policies(L, loading->script);
 }
@@ -200,7 +206,7 @@ struct script *script_load(struct context *context, const char *path,
 	struct script *s = calloc(1, sizeof *s);
 	if (!s)
 		goto no_memory;
-	s->memory.limit = options->memory ? options->memory : DEFAULT_MEMORY;
+	memory_init(&s->memory, options->memory ? options->memory : DEFAULT_MEMORY);
 	s->L = lua_newstate(memory_allocate, &s->memory);
 	if (!s->L)
 		goto no_memory;

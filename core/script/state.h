@@ -34,6 +34,7 @@ struct state {
 	struct timer *timers;
 	struct policy *building;         /* whose factory runs */
 	const struct policy_rule *rule;  /* the one that decides of the query being asked about */
+	unsigned asking;                 /* policies that are being asked, inside of one another */
 	const void *types[HANDLE_TYPES]; /* their metatables, by lua_topointer() */
 };
 
