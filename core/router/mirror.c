@@ -261,6 +261,7 @@ void mirrors_stop_seeking(struct worker *w)
 void mirrors_stop(struct worker *w)
 {
 	mirrors_stop_seeking(w);
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what is freed has left the list */
 	LIST_EACH (&w->mirrors, link)
 		finish(LIST_ENTRY(link, struct mirror, link), false);
 }
