@@ -55,6 +55,16 @@ static size_t names_size(const char *names)
 	return (size_t)(end - names) + 1;
 }
 
+static char *copy_names(const char *names, bool *failed)
+{
+	if (!names)
+		return NULL;
+	size_t size = names_size(names);
+	char *made = malloc(size);
+	*failed |= !made;
+	return made ? memcpy(made, names, size) : NULL;
+}
+
 static void weigh_endpoints(struct route *r)
 {
 	for (size_t i = 0; i < CLUSTER_ENDPOINTS; i++)
@@ -116,10 +126,7 @@ struct route *route_new(struct cluster *cluster, const struct route_config *conf
 	r->region = copy(config->region, &failed);
 	r->prefer = copy(config->prefer, &failed);
 	failed |= !copy_weights(r, config);
-	if (config->names) {
-		r->names = malloc(names_size(config->names));
-		failed |= !r->names;
-	}
+	r->names = copy_names(config->names, &failed);
 	if (failed) {
 		route_free(r);
 		return NULL;
@@ -137,8 +144,6 @@ struct route *route_new(struct cluster *cluster, const struct route_config *conf
 	r->config.prefer = r->prefer;
 	r->config.names = r->names;
 	r->config.weights = r->weights;
-	if (r->names)
-		memcpy(r->names, config->names, names_size(config->names));
 	name_endpoints(r);
 	r->number = cluster->routes ? cluster->routes->number + 1 : 1;
 	r->next = cluster->routes;

@@ -38,6 +38,10 @@ static const char *const bodies[][2] = {
          "}"},
         {"a percentage of sessions, then another rule",
          "return first { rules.percent(1e-9), to(writes), to(reads) }"},
+        {"read_write_split", "return require 'moongate.policies.read_write_split' (cluster)"},
+        {"least_loaded", "return require 'moongate.policies.least_loaded' (cluster)"},
+        {"sticky_session", "return require 'moongate.policies.sticky_session' (cluster)"},
+        {"analytics_pool", "return require 'moongate.policies.analytics_pool' (cluster)"},
 };
 
 static struct script *load(struct context *context, const char *body)

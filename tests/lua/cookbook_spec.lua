@@ -27,11 +27,7 @@ describe("the cookbook", function()
   for _, recipe in ipairs(recipes()) do
     it("does what it says: " .. recipe.title, function()
       local policy = assert(load(recipe.code, "=" .. recipe.title))()
-      local fine, count = pcall(testing.run, policy, cluster)
-      if not fine and count:find('query has no field "stats"', 1, true) then
-        return pending "query.stats is not there"
-      end
-      assert.is_true(fine, count)
+      assert.is_true(testing.run(policy, cluster) > 0)
     end)
   end
 

@@ -22,8 +22,9 @@ local function by_weight(replicas, will_do)
 end
 
 return policy.define("sticky_session", {}, function(cluster, opts)
-  local routes, max_lag = {}, opts.max_lag or math.huge
+  local known, routes, max_lag = {}, {}, opts.max_lag
   for _, endpoint in ipairs(cluster.endpoints) do
+    known[endpoint.name] = endpoint
     routes[endpoint.name] = policy.reads(cluster, opts, { name = "sticky " .. endpoint.name, to = endpoint.name })
   end
   local together = cluster:route {
@@ -31,17 +32,31 @@ return policy.define("sticky_session", {}, function(cluster, opts)
   }
 
   local function will_do(replica)
-    return replica.up and not replica.draining and replica.breaker ~= "open" and replica.lag <= max_lag
+    return replica.up and replica.role == "replica" and not replica.draining and replica.breaker ~= "open"
+      and (not max_lag or replica.lag <= max_lag)
+  end
+
+  ---The replica of that name, which may have left and joined again.
+  local function replica_called(name)
+    if known[name] and known[name].up then return known[name] end
+    for _, replica in ipairs(cluster.replicas) do
+      if replica.name == name then
+        known[name] = replica
+        return replica
+      end
+    end
   end
 
   return policy.split(cluster, function(query)
-    local vars, replicas = query.session.vars, cluster.replicas
-    for _, replica in ipairs(replicas) do
-      if replica.name == vars[NOTE] and will_do(replica) then return routes[replica.name] or together end
+    local vars = query.session.vars
+    local name = vars[NOTE]
+    local replica = name and replica_called(name)
+    if not (replica and will_do(replica)) then
+      replica = by_weight(cluster.replicas, will_do)
+      if not replica then return together end
+      name = replica.name
+      vars[NOTE] = name
     end
-    local chosen = by_weight(replicas, will_do)
-    if not chosen then return together end
-    vars[NOTE] = chosen.name
-    return routes[chosen.name] or together
+    return routes[name] or together
   end)
 end)
