@@ -17,6 +17,8 @@ struct route {
 	struct cluster *cluster;
 	struct route_config config;
 	char *name, *region, *prefer, *names; /* what the config's strings point to */
+	struct route_weight *weights;         /* likewise; each name is a block of its own */
+	double weighs[CLUSTER_ENDPOINTS];     /* these, by endpoint; negative: its own */
 	double credit[CLUSTER_ENDPOINTS];     /* round robin's memory */
 };
 
@@ -53,8 +55,30 @@ static size_t names_size(const char *names)
 	return (size_t)(end - names) + 1;
 }
 
+static char *copy_names(const char *names, bool *failed)
+{
+	if (!names)
+		return NULL;
+	size_t size = names_size(names);
+	char *made = malloc(size);
+	*failed |= !made;
+	return made ? memcpy(made, names, size) : NULL;
+}
+
+static void weigh_endpoints(struct route *r)
+{
+	for (size_t i = 0; i < CLUSTER_ENDPOINTS; i++)
+		r->weighs[i] = -1;
+	for (size_t i = 0; i < r->config.weight_count; i++) {
+		const struct endpoint *e = cluster_endpoint(r->cluster, r->weights[i].endpoint);
+		if (e)
+			r->weighs[e->index] = r->weights[i].weight;
+	}
+}
+
 static void name_endpoints(struct route *r)
 {
+	weigh_endpoints(r);
 	if (!r->names)
 		return;
 	r->config.named = 0;
@@ -71,6 +95,23 @@ void routes_name_endpoints(struct route *first)
 		name_endpoints(first);
 }
 
+static bool copy_weights(struct route *r, const struct route_config *config)
+{
+	bool failed = false;
+	if (config->weight_count == 0)
+		return true;
+	r->weights = calloc(config->weight_count, sizeof *r->weights);
+	if (!r->weights) {
+		r->config.weight_count = 0;
+		return false;
+	}
+	for (size_t i = 0; i < config->weight_count; i++) {
+		r->weights[i].weight = config->weights[i].weight;
+		r->weights[i].endpoint = copy(config->weights[i].endpoint, &failed);
+	}
+	return !failed;
+}
+
 struct route *route_new(struct cluster *cluster, const struct route_config *config)
 {
 	char space[128];
@@ -84,10 +125,8 @@ struct route *route_new(struct cluster *cluster, const struct route_config *conf
 	               &failed);
 	r->region = copy(config->region, &failed);
 	r->prefer = copy(config->prefer, &failed);
-	if (config->names) {
-		r->names = malloc(names_size(config->names));
-		failed |= !r->names;
-	}
+	failed |= !copy_weights(r, config);
+	r->names = copy_names(config->names, &failed);
 	if (failed) {
 		route_free(r);
 		return NULL;
@@ -104,8 +143,7 @@ struct route *route_new(struct cluster *cluster, const struct route_config *conf
 	r->config.region = r->region;
 	r->config.prefer = r->prefer;
 	r->config.names = r->names;
-	if (r->names)
-		memcpy(r->names, config->names, names_size(config->names));
+	r->config.weights = r->weights;
 	name_endpoints(r);
 	r->number = cluster->routes ? cluster->routes->number + 1 : 1;
 	r->next = cluster->routes;
@@ -127,6 +165,9 @@ void route_free(struct route *r)
 	free(r->region);
 	free(r->prefer);
 	free(r->names);
+	for (size_t i = 0; i < r->config.weight_count; i++)
+		free((char *)r->weights[i].endpoint);
+	free(r->weights);
 	free(r);
 }
 
@@ -144,20 +185,26 @@ static bool same(const char *a, const char *b)
 	return a && b && strcmp(a, b) == 0;
 }
 
-/* Whether the route's `to` means this endpoint, whatever its health. */
-static bool targets(const struct route_config *c, const struct endpoint *e)
+static double weight_in(const struct route *r, const struct endpoint *e)
 {
+	return r->weighs[e->index] >= 0 ? r->weighs[e->index] : e->weight;
+}
+
+/* Whether the route's `to` means this endpoint, whatever its health. */
+static bool targets(const struct route *r, const struct endpoint *e)
+{
+	const struct route_config *c = &r->config;
 	switch (c->to) {
 	case TO_PRIMARY:
 		return e->role == ROLE_PRIMARY;
 	case TO_REPLICAS:
-		return e->role == ROLE_REPLICA && e->weight > 0;
+		return e->role == ROLE_REPLICA && weight_in(r, e) > 0;
 	case TO_ANY:
-		return e->weight > 0;
+		return weight_in(r, e) > 0;
 	case TO_NAMED:
 		return c->named >> e->index & 1;
 	case TO_REGION:
-		return same(c->region, e->region) && e->weight > 0;
+		return same(c->region, e->region) && weight_in(r, e) > 0;
 	}
 	return false;
 }
@@ -198,9 +245,10 @@ bool endpoint_meets(const struct endpoint *e, const struct demand *d)
 	return fresh_enough(&undemanding, e, d);
 }
 
-static bool suits(const struct route_config *c, const struct endpoint *e, const struct demand *d)
+static bool suits(const struct route *r, const struct endpoint *e, const struct demand *d)
 {
-	return targets(c, e) && fresh_enough(c, e, d) && (c->max_lag <= 0 || e->lag <= c->max_lag);
+	const struct route_config *c = &r->config;
+	return targets(r, e) && fresh_enough(c, e, d) && (c->max_lag <= 0 || e->lag <= c->max_lag);
 }
 
 static bool usable(const struct endpoint *e, const struct demand *d)
@@ -229,7 +277,7 @@ static void swap_choices(struct choices *c, size_t a, size_t b)
 static void add_choice(struct choices *c, struct route *r, struct endpoint *e, double now)
 {
 	c->candidates[c->count] = (struct candidate){
-	        .weight = e->weight * health_share(&e->health, &r->cluster->health, now),
+	        .weight = weight_in(r, e) * health_share(&e->health, &r->cluster->health, now),
 	        .latency = e->latency,
 	        .in_flight = e->in_flight + e->waiting,
 	        .credit = &r->credit[e->index],
@@ -248,11 +296,11 @@ static void collect(struct route *r, const struct demand *d, bool heeding, struc
 	c->stale = false;
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
 		struct endpoint *e = cluster->endpoints[i];
-		if (!targets(&r->config, e))
+		if (!targets(r, e))
 			continue;
 		if (!usable(e, d))
 			probe_demand(e);
-		else if (!suits(&r->config, e, d))
+		else if (!suits(r, e, d))
 			c->stale = c->stale || e->standing == STANDING_FINE;
 		else if (!heeding || breaker_allows(&e->breaker, &cluster->breaker, d->now))
 			add_choice(c, r, e, d->now);
@@ -293,24 +341,45 @@ static struct endpoint *pick_choice(struct route *r, const struct choices *c)
 	                                 &r->cluster->context->random)];
 }
 
+static void choose_only(struct choices *c, struct endpoint *e)
+{
+	c->count = e != NULL;
+	c->preferred = 0;
+	c->endpoints[0] = e;
+}
+
 /* An endpoint whose traffic fails is left out while another will do, but is better than none. */
+static void find_choices(struct route *r, const struct demand *d, struct choices *c)
+{
+	if (wants_primary(&r->config, d)) {
+		choose_only(c, pick_primary(r->cluster, d, r->config.to != TO_PRIMARY));
+		return;
+	}
+	collect(r, d, true, c);
+	if (c->count || (c->stale && d->patient))
+		return;
+	if (r->config.fallback_primary)
+		choose_only(c, pick_primary(r->cluster, d, true));
+	if (c->count == 0)
+		collect(r, d, false, c);
+}
+
 struct endpoint *route_pick(struct route *r, const struct demand *d)
 {
 	struct choices c;
-	struct endpoint *primary = NULL;
-	if (wants_primary(&r->config, d))
-		return pick_primary(r->cluster, d, r->config.to != TO_PRIMARY);
-	collect(r, d, true, &c);
-	if (c.count)
-		return pick_choice(r, &c);
-	if (c.stale && d->patient)
-		return NULL;
-	if (r->config.fallback_primary)
-		primary = pick_primary(r->cluster, d, true);
-	if (primary)
-		return primary;
-	collect(r, d, false, &c);
+	find_choices(r, d, &c);
 	return c.count ? pick_choice(r, &c) : NULL;
+}
+
+uint64_t route_candidates(struct route *r, const struct demand *d)
+{
+	struct choices c;
+	uint64_t set = 0;
+	find_choices(r, d, &c);
+	size_t count = c.preferred ? c.preferred : c.count;
+	for (size_t i = 0; i < count; i++)
+		set |= UINT64_C(1) << c.endpoints[i]->index;
+	return set;
 }
 
 bool route_needs_primary(const struct route *r, const struct demand *d)
@@ -325,7 +394,7 @@ bool route_accepts(const struct route *r, const struct endpoint *e, const struct
 	if (wants_primary(&r->config, d))
 		return e == cluster_primary(r->cluster) &&
 		       is_served(r->cluster, r->config.to != TO_PRIMARY);
-	return suits(&r->config, e, d);
+	return suits(r, e, d);
 }
 
 unsigned route_number(const struct route *r)

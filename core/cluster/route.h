@@ -15,6 +15,11 @@ struct endpoint;
 
 enum route_target { TO_PRIMARY, TO_REPLICAS, TO_ANY, TO_NAMED, TO_REGION };
 
+struct route_weight {
+	const char *endpoint; /* its name */
+	double weight;        /* >= 0 */
+};
+
 /* What a route is made of; zero is a route to the primary. */
 struct route_config {
 	const char *name; /* what logs and `moongate explain` call it; NULL: made from the target */
@@ -23,6 +28,9 @@ struct route_config {
 	const char *names; /* TO_NAMED: these, each ending with a NUL, the last with two; so `named`
 	                      follows who joins. NULL: `named` is all */
 	const char *region; /* TO_REGION */
+	const struct route_weight
+	        *weights; /* what endpoints weigh here; the others have their own */
+	size_t weight_count;
 	enum balance balance;
 	enum consistency consistency;
 	enum scope scope;
@@ -61,6 +69,9 @@ struct route *route_with(const struct route *route, double timeout, struct route
 /* The endpoint for one query, or NULL when none will do now. Failed endpoints that would have been
  * candidates are told of the demand, and may be probed at once. */
 struct endpoint *route_pick(struct route *route, const struct demand *demand);
+
+/* Those from which route_pick() would choose now: a bit each, by their index. */
+uint64_t route_candidates(struct route *route, const struct demand *demand);
 
 /* Whether an endpoint is so fresh that this read may use it, by what the read asks for alone: where
  * the policy has named the endpoint itself. */

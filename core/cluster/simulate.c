@@ -111,6 +111,16 @@ static bool take_assignment(struct endpoint *e, const char *what)
 	       take_value(e, what, (size_t)(equals - what), value);
 }
 
+/* What is only imagined is no news for the log. */
+static void review(struct cluster *c)
+{
+	struct log *log = &c->context->log;
+	enum log_level level = log->level;
+	log->level = LOG_OFF;
+	cluster_review(c);
+	log->level = level;
+}
+
 void cluster_simulate(struct cluster *c)
 {
 	for (size_t i = 0; i < c->endpoint_count; i++) {
@@ -121,7 +131,7 @@ void cluster_simulate(struct cluster *c)
 		set_state(e, true);
 		set_role(e, e->role == ROLE_PRIMARY ? ROLE_PRIMARY : ROLE_REPLICA);
 	}
-	cluster_review(c);
+	review(c);
 }
 
 bool endpoint_simulate(struct endpoint *e, const char *what, char *wrong, size_t wrong_size)
@@ -130,6 +140,6 @@ bool endpoint_simulate(struct endpoint *e, const char *what, char *wrong, size_t
 		snprintf(wrong, wrong_size, "\"%s\" is none of: %s", what, known);
 		return false;
 	}
-	cluster_review(e->cluster);
+	review(e->cluster);
 	return true;
 }

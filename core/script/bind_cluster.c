@@ -301,9 +301,10 @@ static int new_cluster(lua_State *L)
 	h->null_as_nil = take_string(L, 1, "null", NULL) != NULL;
 	if (!lua_isnil(L, 2))
 		policy_make(L, 2, 3);
-	if (simulated)
+	if (simulated) {
 		cluster_simulate(h->cluster);
-	else if (h->state->embedded)
+		h->policy.logged = INFINITY; /* whoever tries it is told */
+	} else if (h->state->embedded)
 		cluster_start(h->cluster);
 	return 1;
 }

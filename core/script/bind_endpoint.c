@@ -120,10 +120,19 @@ static int push_identity(lua_State *L, const struct endpoint *e, enum field fiel
 	}
 }
 
-static int endpoint_index(lua_State *L)
+/* `up` of an endpoint that has left is false: policies that keep endpoints ask that first. */
+static bool has_left(lua_State *L)
 {
-	const struct endpoint *e = check_endpoint(L, UP_STATE);
-	enum field field = (enum field)field_number(L, UP_FIELDS);
+	const struct state *state = lua_touserdata(L, lua_upvalueindex(UP_STATE));
+	const struct endpoint_handle *h = state_handle(L, state, 1, HANDLE_ENDPOINT);
+	if (!h || !h->owner->cluster)
+		return false;
+	const struct endpoint *e = endpoint_of(h);
+	return !e || e->absent;
+}
+
+static int push_field(lua_State *L, const struct endpoint *e, enum field field)
+{
 	if (push_identity(L, e, field))
 		return 1;
 	switch (field) {
@@ -180,6 +189,15 @@ static int endpoint_index(lua_State *L)
 	default:
 		return field_unknown(L, "an endpoint", names, COUNT(names));
 	}
+	return 1;
+}
+
+static int endpoint_index(lua_State *L)
+{
+	enum field field = (enum field)field_number(L, UP_FIELDS);
+	if (field != FIELD_UP || !has_left(L))
+		return push_field(L, check_endpoint(L, UP_STATE), field);
+	lua_pushboolean(L, false);
 	return 1;
 }
 

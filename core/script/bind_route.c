@@ -51,6 +51,29 @@ static bool take_names(lua_State *L, int options, const struct cluster *c,
 	return true;
 }
 
+/* The array and the names stay on the stack, with their tables. */
+static bool take_weights(lua_State *L, int options, const struct cluster *c,
+                         struct route_config *config)
+{
+	if (!take_table(L, options, "weights"))
+		return true;
+	int list = lua_gettop(L);
+	size_t count = lua_rawlen(L, list);
+	struct route_weight *weights = lua_newuserdatauv(L, count * sizeof *weights + 1, 0);
+	for (size_t i = 0; i < count; i++) {
+		lua_rawgeti(L, list, (lua_Integer)i + 1);
+		int t = lua_gettop(L);
+		weights[i].endpoint = take_string(L, t, "name", "");
+		weights[i].weight = take_number(L, t, "weight", 1);
+		lua_pop(L, 1);
+		if (!c->patroni && !cluster_endpoint(c, weights[i].endpoint))
+			return refuse_name(L, c, weights[i].endpoint);
+	}
+	config->weights = weights;
+	config->weight_count = count;
+	return true;
+}
+
 static bool known_region(lua_State *L, const struct cluster *c, const char *region)
 {
 	if (!region)
@@ -83,8 +106,8 @@ static bool take_config(lua_State *L, int options, const struct cluster *c,
 	        .fallback_primary = take_string(L, options, "fallback", NULL) != NULL,
 	        .hold = take_number(L, options, "hold", 0),
 	};
-	return take_names(L, options, c, config) && known_region(L, c, config->region) &&
-	       known_region(L, c, config->prefer);
+	return take_names(L, options, c, config) && take_weights(L, options, c, config) &&
+	       known_region(L, c, config->region) && known_region(L, c, config->prefer);
 }
 
 /* The policy tells routes by their addresses: no other userdata may ever get one of these. */

@@ -150,6 +150,7 @@ void open_backoff(lua_State *L);
 void open_stats(lua_State *L);
 void open_classify(lua_State *L);
 void open_rule(lua_State *L);
+void open_names(lua_State *L);
 void open_simulate(lua_State *L);
 void open_timer(lua_State *L);
 void open_policy(lua_State *L);

@@ -46,6 +46,7 @@ int luaopen_moongate_core(lua_State *L)
 	open_stats(L);
 	open_classify(L);
 	open_rule(L);
+	open_names(L);
 	open_simulate(L);
 	open_timer(L);
 	open_policy(L);

@@ -147,6 +147,8 @@ struct verdict policy_ask(lua_State *L, struct policy *p, const struct query *q)
 	struct fence_saved saved;
 	p->stats.calls++;
 	p->state->rule = NULL;
+	const struct query_handle *outer = p->state->asked;
+	p->state->asked = p->handle;
 	query_handle_begin(p->handle, q);
 	p->state->asking++;
 	fence_enter(L, fence, &limits, &saved);
@@ -154,6 +156,7 @@ struct verdict policy_ask(lua_State *L, struct policy *p, const struct query *q)
 	fence_leave(L, fence, &saved);
 	p->state->asking--;
 	query_handle_end(p->handle);
+	p->state->asked = outer;
 	struct verdict v = failed || fence->expired ? complain_of_error(L, p, q) : judge(L, p, q);
 	if (!v.fallback) {
 		p->streak = 0;

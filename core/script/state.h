@@ -20,6 +20,7 @@ enum handle_type { HANDLE_ENDPOINT, HANDLE_REJECTION, HANDLE_TYPES };
 
 struct policy;
 struct policy_rule;
+struct query_handle;
 struct timer;
 
 struct state {
@@ -32,10 +33,11 @@ struct state {
 	bool loading;      /* a script is: what it makes stays */
 	lua_State *thread; /* where functions run that nobody's code calls; it stays empty */
 	struct timer *timers;
-	struct policy *building;         /* whose factory runs */
-	const struct policy_rule *rule;  /* the one that decides of the query being asked about */
-	unsigned asking;                 /* policies that are being asked, inside of one another */
-	const void *types[HANDLE_TYPES]; /* their metatables, by lua_topointer() */
+	struct policy *building;          /* whose factory runs */
+	const struct query_handle *asked; /* what a policy is being asked with; NULL: none is */
+	const struct policy_rule *rule;   /* the one that decides of the query being asked about */
+	unsigned asking;                  /* policies that are being asked, inside of one another */
+	const void *types[HANDLE_TYPES];  /* their metatables, by lua_topointer() */
 };
 
 /* `context` NULL: an embedded one, with a loop of its own, that goes with the Lua state. Raises

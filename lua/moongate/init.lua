@@ -47,6 +47,27 @@ local M = {
 ---@field fingerprint string
 ---@field reason string?  why the intent is "write"
 
+---What a policy is asked about, as long as it is being asked.
+---@class moongate.Query
+---@field intent "read"|"write"
+---@field kind string
+---@field sql string
+---@field fingerprint string
+---@field tables string[]
+---@field functions string[]
+---@field tags table<string, string>  from comments: /* moongate: key=value */, /* key='value' */
+---@field in_transaction boolean
+---@field session moongate.Session
+---@field parameters integer
+---@field key string|number|nil       what the scope "key" goes by; to be set
+
+---@class moongate.Session
+---@field user string
+---@field database string
+---@field application_name string
+---@field address string
+---@field vars table  for the policy's own notes
+
 ---@class moongate.Rejection
 
 ---@class moongate.Timer
@@ -107,7 +128,8 @@ cluster_methods.health = require "moongate.health"
 
 ---A way to choose an endpoint: made once, returned by the policy for as many queries as it likes.
 ---@type fun(self: moongate.Cluster, opts: table): moongate.Route
----opts: to, balance, consistency, scope, max_staleness, wait_fresh, max_lag, prefer, fallback, hold, name
+---opts: to, balance, weights, consistency, scope, max_staleness, wait_fresh, max_lag, prefer, fallback,
+---hold, name
 cluster_methods.route = core.checked("cluster:route", function(self, opts)
   local config, why = options.route(opts)
   if not config then return nil, why end

@@ -173,7 +173,8 @@ local function list_of(check, what)
 end
 
 local function factory(value, where)
-  if type(value) == "function" then return value end
+  local meta = type(value) == "table" and getmetatable(value)
+  if type(value) == "function" or type(meta) == "table" and meta.__call then return value end
   return must_be("a function(cluster) that returns a function(query)")(value, where)
 end
 
@@ -426,7 +427,22 @@ local function target(value, where)
   return { to = "named", names = names }
 end
 
-local route = options_of({
+local weights_refuse = must_be("a table from endpoints' names to their weights")
+
+---As a list, sorted by name.
+local function weights(value, where)
+  if type(value) ~= "table" then return weights_refuse(value, where) end
+  local list = {}
+  for i, key in ipairs(sorted_keys(value)) do
+    local checked, why = name(key, where .. "'s key")
+    if checked then checked, why = weight(value[key], ("%s[%q]"):format(where, key)) end
+    if not checked then return nil, why end
+    list[i] = { name = key, weight = checked }
+  end
+  return list
+end
+
+local route_schema = {
   name = name,
   to = target,
   balance = choice { "weighted", "round_robin", "least_in_flight", "latency" },
@@ -436,9 +452,12 @@ local route = options_of({
   max_staleness = seconds,
   max_lag = number(0.001, HUGE, "a number of seconds of at least 0.001"),
   prefer = region,
+  weights = weights,
   fallback = choice { "primary" },
   hold = seconds,
-}, { "to" })
+}
+
+local route = options_of(route_schema, { "to" })
 
 ---@param options any  as in cluster:route
 ---@return table? config, string? why
@@ -515,5 +534,24 @@ function M.router(options)
     shadow = checked.shadow,
   }
 end
+
+---For other files of moongate that take options.
+M.checks = {
+  options_of = options_of,
+  must_be = must_be,
+  list_of = list_of,
+  number = number,
+  integer = integer,
+  seconds = seconds,
+  some_seconds = some_seconds,
+  choice = choice,
+  text = text,
+  flag = flag,
+  name = name,
+  region = region,
+  weight = weight,
+  sorted_keys = sorted_keys,
+  route = route_schema, -- by the options' names
+}
 
 return M

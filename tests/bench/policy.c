@@ -10,19 +10,38 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CALLS 2000000
-#define RUNS  7
+#define CALLS          2000000
+#define RUNS           7
+
+#define FUNCTION(body) "return function(query) " body " end"
 
 static const char *const bodies[][2] = {
         {"reads query.intent, returns a route",
-         "if query.intent == 'read' then return reads end return writes"},
-        {"returns nothing (the default route)", "return nil"},
+         FUNCTION("if query.intent == 'read' then return reads end return writes")},
+        {"returns nothing (the default route)", FUNCTION("return nil")},
         {"reads the tables too",
-         "for _, t in ipairs(query.tables) do if t == 'orders' then return writes end end "
-         "return reads"},
+         FUNCTION("for _, t in ipairs(query.tables) do if t == 'orders' then return writes end end "
+                  "return reads")},
         {"looks at the endpoints' load",
-         "local best = primary for _, e in ipairs(replicas) do "
-         "if e.up and e.in_flight < 10 then best = e end end return best"},
+         FUNCTION("local best = primary for _, e in ipairs(replicas) do "
+                  "if e.up and e.in_flight < 10 then best = e end end return best")},
+        {"one rule by intent", "return first { when { intent = 'read' }, to(reads), to(writes) }"},
+        {"the tenth rule, all by user",
+         "local list = {} for i = 1, 9 do list[#list + 1] = when { user = 'user' .. i } "
+         "list[#list + 1] = to(writes) end "
+         "list[#list + 1] = when { user = 'app' } list[#list + 1] = to(reads) "
+         "return first(list)"},
+        {"the second rule, the first by tables",
+         "return first { when { tables = { 'orders', 'audit_log' } }, to(writes), to(reads) }"},
+        {"a limit per user, then one rule",
+         "return first { limit { key = 'user', rate = 1e9 }, when { intent = 'read' }, to(reads) "
+         "}"},
+        {"a percentage of sessions, then another rule",
+         "return first { rules.percent(1e-9), to(writes), to(reads) }"},
+        {"read_write_split", "return require 'moongate.policies.read_write_split' (cluster)"},
+        {"least_loaded", "return require 'moongate.policies.least_loaded' (cluster)"},
+        {"sticky_session", "return require 'moongate.policies.sticky_session' (cluster)"},
+        {"analytics_pool", "return require 'moongate.policies.analytics_pool' (cluster)"},
 };
 
 static struct script *load(struct context *context, const char *body)
@@ -32,14 +51,16 @@ static struct script *load(struct context *context, const char *body)
 	if (fd < 0)
 		exit(1);
 	dprintf(fd,
-	        "local moongate = require 'moongate' return moongate.router { listen = '[::1]:0', "
+	        "local moongate = require 'moongate' local rules = require 'moongate.rules' "
+	        "local first, when, to, limit = rules.first, rules.when, rules.to, rules.limit "
+	        "return moongate.router { listen = '[::1]:0', "
 	        "cluster = moongate.cluster { primary = 'postgres://localhost:1', "
 	        "replicas = { 'postgres://localhost:2', 'postgres://localhost:3' }, "
 	        "policy = function(cluster) "
 	        "local reads = cluster:route { to = 'replicas' } "
 	        "local writes = cluster:route { to = 'primary' } "
 	        "local primary, replicas = cluster.primary, cluster.replicas "
-	        "return function(query) %s end end } }",
+	        "%s end } }",
 	        body);
 	close(fd);
 	struct script_options options = {.lua_path = "lua/?.lua;lua/?/init.lua"};
@@ -88,7 +109,7 @@ int main(void)
 	                          .loop = ev_loop_new(EVFLAG_AUTO)};
 	for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
 		struct script *script = load(&context, bodies[i][1]);
-		printf("%-40s %6.1f ns\n", bodies[i][0],
+		printf("%-45s %6.1f ns\n", bodies[i][0],
 		       measure(script_cluster_at(script, 0)->policy));
 		script_free(script);
 	}

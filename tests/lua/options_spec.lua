@@ -166,6 +166,13 @@ describe("options", function()
     assert.is_truthy(message:find("^moongate%.cluster: primary"), message)
   end)
 
+  it("takes a policy that is a table which can be called", function()
+    local called = setmetatable({}, { __call = function() return function() end end })
+    moongate.cluster({ primary = URL, policy = called }):close()
+    local why = cluster_complaint { primary = URL, policy = {} }
+    assert.is_truthy(why:find("policy must be a function(cluster)", 1, true))
+  end)
+
   it("wants a policy that returns a function", function()
     assert.has_error(function() moongate.cluster { primary = URL, policy = function() return 5 end } end)
   end)
@@ -215,6 +222,13 @@ describe("options", function()
       assert.equal('no endpoint has the region "mars"', route_complaint { to = { region = "mars" } })
       assert.equal('no endpoint has the region "mars"', route_complaint { to = "any", prefer = "mars" })
       assert.equal("to names no endpoint", route_complaint { to = {} })
+      assert.equal('no endpoint is called "x"; there are: main, localhost:2',
+        route_complaint { to = "any", weights = { main = 1, x = 2 } })
+      assert.equal("weights must be a table from endpoints' names to their weights, not 5",
+        route_complaint { to = "any", weights = 5 })
+      assert.equal('weights["main"] must be a number of at least 0, not -1',
+        route_complaint { to = "any", weights = { main = -1 } })
+      assert.equal("weights's key must be a name, not 1", route_complaint { to = "any", weights = { 1 } })
       assert.equal("to is missing", route_complaint {})
       assert.is_truthy(route_complaint { to = "any", balance = "wieghted" }:find('did you mean "weighted"?', 1, true))
       assert.equal('fallback must be "primary", not "replicas" (did you mean "primary"?)',

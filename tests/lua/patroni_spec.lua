@@ -58,6 +58,7 @@ describe("a cluster by Patroni", function()
     end
     assert.equal("primary replica2", names(cluster))
     assert.is_true(left.draining)
+    assert.is_false(left.up)
     assert.equal("unknown", left.role)
     assert.equal("healthy", cluster:health().status)
   end)
