@@ -118,6 +118,9 @@ bench-idle: deps-bench ## what an idle client costs in memory, and how evenly bu
 bench-policy: $(BUILD)/tests/bench_policy ## what a policy costs per query, fence and all
 	@$(BUILD)/tests/bench_policy
 
+bench-decide: $(BUILD)/tests/bench_decide ## what each step of a decision costs: time and allocations
+	@$(BUILD)/tests/bench_decide
+
 bench-classify: $(BUILD)/tests/bench_classify ## what it costs to say what a statement is
 	@$(BUILD)/tests/bench_classify
 
@@ -144,6 +147,9 @@ unit-tests: $(UNIT_TESTS)
 $(BUILD)/tests/%: tests/core/%.c $(MODULE_OBJ) $(UNIT_ROUTER)
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes -Itests/core -MMD -MP $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(UNIT_ROUTER) $(LDLIBS) -lcmocka
+
+# It counts allocations, inside of the libraries that are linked into it.
+$(BUILD)/tests/bench_decide: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 $(BUILD)/tests/bench_%: tests/bench/%.c $(MODULE_OBJ)
 	@mkdir -p $(@D)
