@@ -2,25 +2,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/route.h"
 
-#include "cluster/cluster.h"
 #include "cluster/probe.h"
+#include "cluster/route_parts.h"
 #include "cluster/scopes.h"
 #include "cluster/writes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct route {
-	struct route *next; /* in its cluster's list: those made before it */
-	unsigned number;
-	struct cluster *cluster;
-	struct route_config config;
-	char *name, *region, *prefer, *names; /* what the config's strings point to */
-	struct route_weight *weights;         /* likewise; each name is a block of its own */
-	double weighs[CLUSTER_ENDPOINTS];     /* these, by endpoint; negative: its own */
-	double credit[CLUSTER_ENDPOINTS];     /* round robin's memory */
-};
 
 static char *copy(const char *text, bool *failed)
 {
@@ -190,8 +179,7 @@ static double weight_in(const struct route *r, const struct endpoint *e)
 	return r->weighs[e->index] >= 0 ? r->weighs[e->index] : e->weight;
 }
 
-/* Whether the route's `to` means this endpoint, whatever its health. */
-static bool targets(const struct route *r, const struct endpoint *e)
+bool route_targets(const struct route *r, const struct endpoint *e)
 {
 	const struct route_config *c = &r->config;
 	switch (c->to) {
@@ -218,23 +206,23 @@ static struct replica replica_of(const struct endpoint *e)
 	                        .incarnation = e->incarnation};
 }
 
-static enum consistency level_of(const struct route_config *c, const struct demand *d)
+enum consistency route_level(const struct route_config *c, const struct demand *d)
 {
 	return d->need && d->need->leveled ? d->need->level : c->consistency;
 }
 
-static bool fresh_enough(const struct route_config *c, const struct endpoint *e,
-                         const struct demand *d)
+bool route_fresh_enough(const struct route_config *c, const struct endpoint *e,
+                        const struct demand *d)
 {
 	static const struct need none;
 	if (e->standing != STANDING_FINE)
-		return level_of(c, d) == CONSISTENCY_EVENTUAL &&
+		return route_level(c, d) == CONSISTENCY_EVENTUAL &&
 		       !(d->need && d->need->after.timeline);
 	if (e->role == ROLE_PRIMARY)
 		return true;
 	const struct need *need = d->need ? d->need : &none;
 	const struct replica replica = replica_of(e);
-	return need_met(need, level_of(c, d),
+	return need_met(need, route_level(c, d),
 	                need->bounded ? need->max_staleness : c->max_staleness, d->last_write,
 	                d->now, &replica);
 }
@@ -242,29 +230,23 @@ static bool fresh_enough(const struct route_config *c, const struct endpoint *e,
 bool endpoint_meets(const struct endpoint *e, const struct demand *d)
 {
 	static const struct route_config undemanding = {.consistency = CONSISTENCY_EVENTUAL};
-	return fresh_enough(&undemanding, e, d);
+	return route_fresh_enough(&undemanding, e, d);
 }
 
 static bool suits(const struct route *r, const struct endpoint *e, const struct demand *d)
 {
 	const struct route_config *c = &r->config;
-	return targets(r, e) && fresh_enough(c, e, d) && (c->max_lag <= 0 || e->lag <= c->max_lag);
+	return route_targets(r, e) && route_fresh_enough(c, e, d) &&
+	       (c->max_lag <= 0 || e->lag <= c->max_lag);
 }
 
-static bool usable(const struct endpoint *e, const struct demand *d)
+bool route_usable(const struct endpoint *e, const struct demand *d)
 {
 	return health_usable(&e->health) && !e->drained && e->standing != STANDING_FOREIGN &&
 	       !(d->excluded >> e->index & 1);
 }
 
-struct choices {
-	size_t count, preferred; /* the preferred ones stand first */
-	bool stale;              /* some were left out that are only not fresh enough */
-	struct candidate candidates[CLUSTER_ENDPOINTS];
-	struct endpoint *endpoints[CLUSTER_ENDPOINTS];
-};
-
-static void swap_choices(struct choices *c, size_t a, size_t b)
+static void swap_choices(struct route_choices *c, size_t a, size_t b)
 {
 	struct candidate candidate = c->candidates[a];
 	struct endpoint *endpoint = c->endpoints[a];
@@ -274,7 +256,7 @@ static void swap_choices(struct choices *c, size_t a, size_t b)
 	c->endpoints[b] = endpoint;
 }
 
-static void add_choice(struct choices *c, struct route *r, struct endpoint *e, double now)
+static void add_choice(struct route_choices *c, struct route *r, struct endpoint *e, double now)
 {
 	c->candidates[c->count] = (struct candidate){
 	        .weight = weight_in(r, e) * health_share(&e->health, &r->cluster->health, now),
@@ -288,17 +270,16 @@ static void add_choice(struct choices *c, struct route *r, struct endpoint *e, d
 	c->count++;
 }
 
-/* `heeding`: leaves out those whose breaker is open. */
-static void collect(struct route *r, const struct demand *d, bool heeding, struct choices *c)
+void route_collect(struct route *r, const struct demand *d, bool heeding, struct route_choices *c)
 {
 	struct cluster *cluster = r->cluster;
 	c->count = c->preferred = 0;
 	c->stale = false;
 	for (size_t i = 0; i < cluster->endpoint_count; i++) {
 		struct endpoint *e = cluster->endpoints[i];
-		if (!targets(r, e))
+		if (!route_targets(r, e))
 			continue;
-		if (!usable(e, d))
+		if (!route_usable(e, d))
 			probe_demand(e);
 		else if (!suits(r, e, d))
 			c->stale = c->stale || e->standing == STANDING_FINE;
@@ -307,8 +288,7 @@ static void collect(struct route *r, const struct demand *d, bool heeding, struc
 	}
 }
 
-/* A primary that is read-only may still be read. */
-static bool is_served(const struct cluster *c, bool to_read)
+bool route_is_served(const struct cluster *c, bool to_read)
 {
 	return c->topology == TOPOLOGY_PRIMARY || (to_read && c->topology == TOPOLOGY_READ_ONLY);
 }
@@ -323,25 +303,25 @@ static void demand_all(struct cluster *cluster)
 static struct endpoint *pick_primary(struct cluster *cluster, const struct demand *d, bool to_read)
 {
 	struct endpoint *primary = cluster_primary(cluster);
-	if (primary && usable(primary, d) && is_served(cluster, to_read))
+	if (primary && route_usable(primary, d) && route_is_served(cluster, to_read))
 		return primary;
 	demand_all(cluster);
 	return NULL;
 }
 
-static bool wants_primary(const struct route_config *c, const struct demand *d)
+bool route_wants_primary(const struct route_config *c, const struct demand *d)
 {
-	return c->to == TO_PRIMARY || level_of(c, d) == CONSISTENCY_STRONG;
+	return c->to == TO_PRIMARY || route_level(c, d) == CONSISTENCY_STRONG;
 }
 
-static struct endpoint *pick_choice(struct route *r, const struct choices *c)
+static struct endpoint *pick_choice(struct route *r, const struct route_choices *c)
 {
 	size_t count = c->preferred ? c->preferred : c->count;
 	return c->endpoints[balance_pick(r->config.balance, c->candidates, count,
 	                                 &r->cluster->context->random)];
 }
 
-static void choose_only(struct choices *c, struct endpoint *e)
+static void choose_only(struct route_choices *c, struct endpoint *e)
 {
 	c->count = e != NULL;
 	c->preferred = 0;
@@ -349,31 +329,31 @@ static void choose_only(struct choices *c, struct endpoint *e)
 }
 
 /* An endpoint whose traffic fails is left out while another will do, but is better than none. */
-static void find_choices(struct route *r, const struct demand *d, struct choices *c)
+static void find_choices(struct route *r, const struct demand *d, struct route_choices *c)
 {
-	if (wants_primary(&r->config, d)) {
+	if (route_wants_primary(&r->config, d)) {
 		choose_only(c, pick_primary(r->cluster, d, r->config.to != TO_PRIMARY));
 		return;
 	}
-	collect(r, d, true, c);
+	route_collect(r, d, true, c);
 	if (c->count || (c->stale && d->patient))
 		return;
 	if (r->config.fallback_primary)
 		choose_only(c, pick_primary(r->cluster, d, true));
 	if (c->count == 0)
-		collect(r, d, false, c);
+		route_collect(r, d, false, c);
 }
 
 struct endpoint *route_pick(struct route *r, const struct demand *d)
 {
-	struct choices c;
+	struct route_choices c;
 	find_choices(r, d, &c);
 	return c.count ? pick_choice(r, &c) : NULL;
 }
 
 uint64_t route_candidates(struct route *r, const struct demand *d)
 {
-	struct choices c;
+	struct route_choices c;
 	uint64_t set = 0;
 	find_choices(r, d, &c);
 	size_t count = c.preferred ? c.preferred : c.count;
@@ -384,16 +364,16 @@ uint64_t route_candidates(struct route *r, const struct demand *d)
 
 bool route_needs_primary(const struct route *r, const struct demand *d)
 {
-	return wants_primary(&r->config, d) || r->config.fallback_primary;
+	return route_wants_primary(&r->config, d) || r->config.fallback_primary;
 }
 
 bool route_accepts(const struct route *r, const struct endpoint *e, const struct demand *d)
 {
-	if (!usable(e, d))
+	if (!route_usable(e, d))
 		return false;
-	if (wants_primary(&r->config, d))
+	if (route_wants_primary(&r->config, d))
 		return e == cluster_primary(r->cluster) &&
-		       is_served(r->cluster, r->config.to != TO_PRIMARY);
+		       route_is_served(r->cluster, r->config.to != TO_PRIMARY);
 	return suits(r, e, d);
 }
 

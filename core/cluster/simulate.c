@@ -13,7 +13,7 @@
 
 #define ALWAYS 1e9 /* s from now: fresher than anybody can ask for */
 
-static const char known[] = "up, down, drained, undrained, primary, replica, read_only, lag=S, "
+static const char words[] = "up, down, drained, undrained, primary, replica, read_only, lag=S, "
                             "staleness=S, latency=S, lag_bytes=N, in_flight=N, waiting=N, weight=N";
 
 static void set_role(struct endpoint *e, enum role role)
@@ -134,10 +134,79 @@ void cluster_simulate(struct cluster *c)
 	review(c);
 }
 
+/* All that cluster_simulate() changes of an endpoint, beside what cluster_review() finds anew. */
+struct known {
+	enum role role;
+	bool awaited;
+	uint32_t timeline;
+	struct health health;
+	double lag, fresh_as_of;
+	uint64_t lag_bytes;
+	char last_error[sizeof((struct endpoint *)0)->last_error];
+};
+
+struct simulation {
+	uint64_t system;
+	size_t count;
+	struct known known[];
+};
+
+static struct known known_of(const struct endpoint *e)
+{
+	struct known k = {.role = e->role,
+	                  .awaited = e->awaited,
+	                  .timeline = e->timeline,
+	                  .health = e->health,
+	                  .lag = e->lag,
+	                  .fresh_as_of = e->fresh_as_of,
+	                  .lag_bytes = e->lag_bytes};
+	memcpy(k.last_error, e->last_error, sizeof k.last_error);
+	return k;
+}
+
+static void put_back(struct endpoint *e, const struct known *k)
+{
+	e->role = k->role;
+	e->awaited = k->awaited;
+	e->timeline = k->timeline;
+	e->health = k->health;
+	e->lag = k->lag;
+	e->fresh_as_of = k->fresh_as_of;
+	e->lag_bytes = k->lag_bytes;
+	memcpy(e->last_error, k->last_error, sizeof e->last_error);
+}
+
+struct simulation *cluster_simulate_begin(struct cluster *c)
+{
+	size_t count = c->endpoint_count;
+	struct simulation *s = calloc(1, sizeof *s + count * sizeof *s->known);
+	if (!s)
+		return NULL;
+	s->system = c->system;
+	s->count = count;
+	for (size_t i = 0; i < count; i++)
+		s->known[i] = known_of(c->endpoints[i]);
+	c->reviewed = false; /* nothing of it is news */
+	cluster_simulate(c);
+	return s;
+}
+
+void cluster_simulate_end(struct cluster *c, struct simulation *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->count; i++)
+		put_back(c->endpoints[i], &s->known[i]);
+	c->system = s->system;
+	c->reviewed = false;
+	cluster_review(c);
+	free(s);
+}
+
 bool endpoint_simulate(struct endpoint *e, const char *what, char *wrong, size_t wrong_size)
 {
 	if (!take_word(e, what) && !take_assignment(e, what)) {
-		snprintf(wrong, wrong_size, "\"%s\" is none of: %s", what, known);
+		snprintf(wrong, wrong_size, "\"%s\" is none of: %s", what, words);
 		return false;
 	}
 	review(e->cluster);

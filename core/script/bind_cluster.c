@@ -6,6 +6,7 @@
 #include "cluster/membership.h"
 #include "cluster/patroni.h"
 #include "cluster/simulate.h"
+#include "script/examples.h"
 #include "script/fields.h"
 #include "script/handles.h"
 #include "script/loans.h"
@@ -263,6 +264,14 @@ static struct cluster_handle *push_handle(lua_State *L)
 	return h;
 }
 
+/* In the router script_load() does so, when all of the script has run. */
+static void try_policy(lua_State *L, int cluster)
+{
+	char wrong[512];
+	if (!examples_run(L, cluster, wrong, sizeof wrong))
+		misuse(L, "moongate.cluster: %s", wrong);
+}
+
 /* core.cluster(options, factory, simulated): a cluster, or nil and what is wrong. Probes start at
  * once where the loop is the module's own; the router starts its clusters itself. */
 static int new_cluster(lua_State *L)
@@ -301,6 +310,8 @@ static int new_cluster(lua_State *L)
 	h->null_as_nil = take_string(L, 1, "null", NULL) != NULL;
 	if (!lua_isnil(L, 2))
 		policy_make(L, 2, 3);
+	if (h->state->embedded)
+		try_policy(L, 3);
 	if (simulated) {
 		cluster_simulate(h->cluster);
 		h->policy.logged = INFINITY; /* whoever tries it is told */

@@ -1,5 +1,6 @@
 /* bind_policy.c - from a factory to a cluster's policy, or to the shadow beside it. */
 /* SPDX-License-Identifier: MIT */
+#include "script/examples.h"
 #include "script/handles.h"
 #include "script/hooks.h"
 #include "script/misuse.h"
@@ -52,6 +53,7 @@ void policy_make(lua_State *L, int factory, int cluster)
 	call_factory(L, factory, cluster, &h->policy);
 	if (lua_istable(L, -1))
 		hooks_take(L, cluster, &h->policy);
+	examples_keep(L, cluster);
 	take_route(L, &h->policy);
 	lua_setiuservalue(L, cluster, CLUSTER_POLICY);
 	struct query_handle *handle = query_handle_new(L, cluster);

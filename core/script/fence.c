@@ -3,6 +3,7 @@
 #include "script/fence.h"
 
 #include "base/clock.h"
+#include "script/misuse.h"
 #include "script/state.h"
 
 #include <limits.h>
@@ -11,9 +12,11 @@
 
 static void on_count(lua_State *L, lua_Debug *ar);
 
+/* The hook's mask says whether returns are told of, too: coroutines have it from their makers. */
 static void watch(lua_State *L, int interval)
 {
-	lua_sethook(L, on_count, LUA_MASKCOUNT, interval);
+	int traced = lua_gethookmask(L) & LUA_MASKRET;
+	lua_sethook(L, on_count, LUA_MASKCOUNT | traced, interval);
 }
 
 /* lua_error() makes a memory error of this very text, without the full collection that running out
@@ -84,11 +87,22 @@ static void stand_down(lua_State *L, const struct fence *fence)
 		watch(L, FENCE_INTERVAL);
 }
 
+/* What returns last is what has decided: a line that only was the last to run may be another's. */
+static void note_return(lua_State *L, struct fence *fence, lua_Debug *ar)
+{
+	lua_getinfo(L, "Sl", ar);
+	if (ar->currentline > 0 && !misuse_is_own(L, ar->source))
+		snprintf(fence->line, sizeof fence->line, "%s:%d", ar->short_src, ar->currentline);
+}
+
 static void on_count(lua_State *L, lua_Debug *ar)
 {
-	(void)ar;
 	struct fence *fence = &state_of(L)->fence;
 	int interval = lua_gethookcount(L);
+	if (ar->event == LUA_HOOKRET) {
+		note_return(L, fence, ar);
+		return;
+	}
 	if (fence->depth == 0) {
 		stand_down(L, fence);
 		return;
@@ -152,6 +166,12 @@ void fence_leave(lua_State *L, struct fence *fence, const struct fence_saved *sa
 long fence_left(const struct fence *fence)
 {
 	return fence->depth == 0 ? LONG_MAX : fence->left;
+}
+
+void fence_trace(lua_State *L, struct fence *fence, bool on)
+{
+	*fence->line = '\0';
+	lua_sethook(L, on_count, LUA_MASKCOUNT | (on ? LUA_MASKRET : 0), FENCE_INTERVAL);
 }
 
 void fence_charge(lua_State *L, struct fence *fence, long instructions)

@@ -50,6 +50,7 @@ struct fence {
 	unsigned looks;                     /* that the hook has taken in this call */
 	double time, wall_start, cpu_start; /* s; the starts are 0 until the second look */
 	char where[128];                    /* "FILE:LINE", where it expired; "": not known */
+	char line[512]; /* traced: the script's own line that has returned last; "" none */
 };
 
 /* What fence_enter() found and fence_leave() puts back: an application's own debug hook. */
@@ -69,6 +70,10 @@ void fence_leave(lua_State *L, struct fence *fence, const struct fence_saved *sa
 
 /* How many instructions may be charged yet; LONG_MAX outside of a fenced call. */
 long fence_left(const struct fence *fence);
+
+/* For `moongate explain`, in a state that is ours: notes which line of the script's own code has
+ * returned last. Costs a hook per return while it is on, and nothing while it is off. */
+void fence_trace(lua_State *L, struct fence *fence, bool on);
 
 /* Takes from the budget what the hook cannot see; raises when nothing is left. */
 void fence_charge(lua_State *L, struct fence *fence, long instructions);

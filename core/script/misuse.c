@@ -4,12 +4,11 @@
 
 #include <lauxlib.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 static const char own_key; /* its address is the key in the registry; the byte is never read */
 
-static bool is_own(lua_State *L, const char *source)
+bool misuse_is_own(lua_State *L, const char *source)
 {
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &own_key);
 	lua_getfield(L, -1, source);
@@ -23,7 +22,7 @@ static void push_position(lua_State *L)
 	lua_Debug ar;
 	for (int level = 1; lua_getstack(L, level, &ar); level++) {
 		lua_getinfo(L, "Sl", &ar);
-		if (ar.currentline > 0 && !is_own(L, ar.source)) {
+		if (ar.currentline > 0 && !misuse_is_own(L, ar.source)) {
 			lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
 			return;
 		}
@@ -55,10 +54,18 @@ static int own(lua_State *L)
 	return 0;
 }
 
+/* core.misuse(message) */
+static int raise(lua_State *L)
+{
+	return misuse(L, "%s", luaL_checkstring(L, 1));
+}
+
 void open_misuse(lua_State *L)
 {
 	lua_newtable(L);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, &own_key);
 	lua_pushcfunction(L, own);
 	lua_setfield(L, -2, "own");
+	lua_pushcfunction(L, raise);
+	lua_setfield(L, -2, "misuse");
 }

@@ -4,6 +4,7 @@
 
 #include "base/version.h"
 #include "script/blocking.h"
+#include "script/examples.h"
 #include "script/handles.h"
 #include "script/misuse.h"
 
@@ -50,6 +51,7 @@ int luaopen_moongate_core(lua_State *L)
 	open_simulate(L);
 	open_timer(L);
 	open_policy(L);
+	open_examples(L);
 	open_blocking(L);
 	open_statement(L);
 	open_token(L);

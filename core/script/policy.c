@@ -44,7 +44,8 @@ static struct verdict fall_back(struct policy *p, const struct query *q, const c
 {
 	p->stats.errors++;
 	p->stats.tripped = ++p->streak >= POLICY_BREAKER;
-	log_error_line(p, why);
+	if (!p->trying)
+		log_error_line(p, why);
 	struct verdict v = policy_default(p, q);
 	v.fallback = true;
 	snprintf(p->why, sizeof p->why, "%s", why);
@@ -147,6 +148,7 @@ struct verdict policy_ask(lua_State *L, struct policy *p, const struct query *q)
 	struct fence_saved saved;
 	p->stats.calls++;
 	p->state->rule = NULL;
+	*fence->line = '\0';
 	const struct query_handle *outer = p->state->asked;
 	p->state->asked = p->handle;
 	query_handle_begin(p->handle, q);
@@ -170,6 +172,7 @@ struct verdict policy_route(struct policy *p, const struct query *q)
 {
 	if (!p->handle || p->stats.tripped) {
 		struct verdict v = policy_default(p, q);
+		*p->state->fence.line = '\0';
 		v.fallback = p->stats.tripped;
 		return v;
 	}
@@ -200,9 +203,25 @@ const struct policy_rule *policy_rule_after(const struct policy *p, const struct
 	return next ? &next->shown : NULL;
 }
 
+unsigned policy_examples(const struct policy *p)
+{
+	return p->examples;
+}
+
 struct policy_stats policy_stats(const struct policy *p)
 {
 	return p->stats;
+}
+
+void policy_trace(struct policy *p, bool on)
+{
+	if (p->L)
+		fence_trace(p->L, &p->state->fence, on);
+}
+
+const char *policy_line(const struct policy *p)
+{
+	return *p->state->fence.line ? p->state->fence.line : NULL;
 }
 
 void policy_session_end(struct policy *p, struct session_facts *session)

@@ -96,6 +96,17 @@ struct policy_stats policy_stats(const struct policy *policy);
 /* Why it has failed last: one line; "" while it never has. Valid until it fails again. */
 const char *policy_error(const struct policy *policy);
 
+/* For `moongate explain`: from now on policy_line() tells where policy_route() got its answer. The
+ * policy is a router's script's. */
+void policy_trace(struct policy *policy, bool on);
+
+/* "FILE:LINE" of the script's own code that has returned last, when the policy was asked last;
+ * NULL: none did, or nothing is traced. Valid until the next policy_route(). */
+const char *policy_line(const struct policy *policy);
+
+/* Examples of its own (examples.h) that it has passed when it was loaded. */
+unsigned policy_examples(const struct policy *policy);
+
 /* The rule behind `rule`, in the order in which they were made; NULL: the first, and the end. */
 const struct policy_rule *policy_rule_after(const struct policy *policy,
                                             const struct policy_rule *rule);

@@ -31,6 +31,8 @@ struct policy {
 	struct query_handle *handle; /* NULL: there is no function, the default route decides */
 	struct policy_stats stats;
 	struct rule *rules; /* that its factory has made, in that order */
+	bool trying;        /* on its examples: nothing is logged */
+	unsigned examples;  /* that it was tried on, and has passed */
 	unsigned streak;    /* errors in a row */
 	double logged;      /* when the last error was */
 	uint64_t unlogged;  /* errors since then */

@@ -5,6 +5,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/script.h"
 
+#include "script/examples.h"
 #include "script/handles.h"
 #include "script/hooks.h"
 #include "script/memory.h"
@@ -126,6 +127,22 @@ static int push_policies(lua_State *L, const struct script *s)
 	return pushed;
 }
 
+/* The table of clusters is on top of the stack, and stays. */
+static void try_policies(lua_State *L, const struct loading *loading)
+{
+	const struct script *s = loading->script;
+	char wrong[512];
+	for (size_t i = 0; i < s->count; i++) {
+		const char *database = s->clusters[i].database;
+		bool others = strcmp(database, "*") == 0;
+		lua_getfield(L, -1, database);
+		if (!examples_run(L, lua_gettop(L), wrong, sizeof wrong))
+			luaL_error(L, "%s: %s%s%s%s", loading->path, others ? "" : "database ",
+			           others ? "" : database, others ? "" : ": ", wrong);
+		lua_pop(L, 1);
+	}
+}
+
 /* Calls the chunk on top, fenced, and leaves what it returns, or raises. */
 static void run_chunk(lua_State *L, struct state *state)
 {
@@ -182,6 +199,7 @@ static int load_protected(lua_State *L)
 		                  right_form);
 	sandbox_freeze(L);
 	take_router(L, loading->script);
+	try_policies(L, loading);
 	return push_policies(L, loading->script);
 }
 

@@ -4,6 +4,7 @@
 ---and runs queries; in a routing script the router runs what the script describes.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
+local examples = require "moongate.examples"
 local options = require "moongate.options"
 core.own()
 
@@ -156,7 +157,7 @@ M.patroni = core.checked("moongate.patroni", options.patroni)
 M.cluster = core.checked("moongate.cluster", function(opts)
   local config, why = options.cluster(opts)
   if not config then return nil, why end
-  return core.cluster(config, config.policy)
+  return core.cluster(config, config.policy and examples.checked(config.policy))
 end)
 
 ---@class moongate.Backoff
