@@ -8,19 +8,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINE_MAX_BYTES  4096
+#define LINE_MAX_BYTES  4096 /* so that it stays whole in a pipe, too */
 #define VALUE_MAX_BYTES 1024
 
 static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
 
 struct line {
-	size_t used;
-	char text[LINE_MAX_BYTES];
+	size_t used, room;
+	char text[LINE_MAX_BYTES +
+	          2 * LOG_LONG_BYTES]; /* with a long value: each byte may take two */
 };
 
 static void put(struct line *line, char c)
 {
-	if (line->used < sizeof line->text - 1)
+	if (line->used < line->room - 1)
 		line->text[line->used++] = c;
 }
 
@@ -41,10 +42,10 @@ static bool needs_quotes(const char *text)
 	return false;
 }
 
-static void put_quoted(struct line *line, const char *text)
+static void put_quoted(struct line *line, const char *text, size_t most)
 {
 	put(line, '"');
-	for (size_t i = 0; text[i] && i < VALUE_MAX_BYTES; i++) {
+	for (size_t i = 0; text[i] && i < most; i++) {
 		unsigned char c = (unsigned char)text[i];
 		if (c == '"' || c == '\\') {
 			put(line, '\\');
@@ -58,10 +59,10 @@ static void put_quoted(struct line *line, const char *text)
 	put(line, '"');
 }
 
-static void put_text(struct line *line, const char *text)
+static void put_text(struct line *line, const char *text, size_t most)
 {
-	if (needs_quotes(text) || strlen(text) > VALUE_MAX_BYTES)
-		put_quoted(line, text);
+	if (needs_quotes(text) || strlen(text) > most)
+		put_quoted(line, text, most);
 	else
 		put_plain(line, text);
 }
@@ -81,9 +82,13 @@ static void put_field(struct line *line, const struct log_field *field)
 		snprintf(number, sizeof number, "%.3f", field->seconds);
 		put_plain(line, number);
 		break;
+	case LOG_LONG:
+		line->room = sizeof line->text;
+		put_text(line, field->text ? field->text : "", LOG_LONG_BYTES);
+		break;
 	case LOG_TEXT:
 	case LOG_END:
-		put_text(line, field->text ? field->text : "");
+		put_text(line, field->text ? field->text : "", VALUE_MAX_BYTES);
 		break;
 	}
 }
@@ -105,12 +110,14 @@ void log_write(const struct log *log, enum log_level level, const char *msg,
 {
 	if (level < log->level)
 		return;
-	struct line line = {.used = 0};
+	struct line line;
+	line.used = 0;
+	line.room = LINE_MAX_BYTES;
 	put_time(&line);
 	put_plain(&line, " level=");
 	put_plain(&line, level_names[level]);
 	put_plain(&line, " msg=");
-	put_text(&line, msg);
+	put_text(&line, msg, VALUE_MAX_BYTES);
 	for (; fields->type != LOG_END; fields++)
 		put_field(&line, fields);
 	line.text[line.used++] = '\n';

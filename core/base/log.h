@@ -1,7 +1,8 @@
 /* log.h - lines that an operator can act on, in logfmt: time= level= msg= and then the fields.
  *
  * One line is one write(2), so that lines of several processes do not mix. Values are quoted where
- * needed and cut at 1 kB. Secrets and SQL text never go in; callers see to that. */
+ * needed and cut at 1 kB, or at LOG_LONG_BYTES. Secrets and SQL text never go in, unless the
+ * operator asked for it; callers see to that. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_BASE_LOG_H
 #define MOONGATE_BASE_LOG_H
@@ -16,7 +17,9 @@ struct log {
 	int fd;               /* where they go; not owned */
 };
 
-enum log_type { LOG_END, LOG_TEXT, LOG_COUNT, LOG_SECONDS };
+#define LOG_LONG_BYTES 8192
+
+enum log_type { LOG_END, LOG_TEXT, LOG_LONG, LOG_COUNT, LOG_SECONDS };
 
 struct log_field {
 	enum log_type type;
@@ -29,6 +32,7 @@ struct log_field {
 };
 
 #define LOG_T(k, v) ((struct log_field){.type = LOG_TEXT, .key = (k), .text = (v)})
+#define LOG_L(k, v) ((struct log_field){.type = LOG_LONG, .key = (k), .text = (v)})
 #define LOG_N(k, v) ((struct log_field){.type = LOG_COUNT, .key = (k), .count = (int64_t)(v)})
 #define LOG_S(k, v) ((struct log_field){.type = LOG_SECONDS, .key = (k), .seconds = (v)})
 

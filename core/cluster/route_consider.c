@@ -50,13 +50,20 @@ static bool say_unusable(struct considering *c, const struct endpoint *e)
 	return false;
 }
 
+/* Of one that is not in good standing. */
+static const char *doubt(const struct endpoint *e)
+{
+	const struct endpoint *primary = cluster_primary(e->cluster);
+	return primary && primary != e ? "on a timeline that was left"
+	                               : "one of several primaries on one timeline";
+}
+
 static bool say_no_primary(struct considering *c, const struct endpoint *e, const char *wanted)
 {
 	const struct cluster *cluster = e->cluster;
 	if (e != cluster_primary(cluster)) {
 		if (e->standing == STANDING_DOUBTFUL)
-			return tell(c, "a primary, but not the cluster's only one, or on a "
-			               "timeline that was left");
+			return tell(c, "%s", doubt(e));
 		return tell(c, "%s, and %s",
 		            e->role == ROLE_REPLICA ? "a replica" : "not a primary", wanted);
 	}
@@ -113,7 +120,7 @@ static void say_unfresh(struct considering *c, const struct endpoint *e)
 	enum consistency level = route_level(config, d);
 	char position[POSITION_TEXT];
 	if (e->standing == STANDING_DOUBTFUL) {
-		tell(c, "on a timeline that was left, or one of several primaries");
+		tell(c, "%s", doubt(e));
 	} else if (need->after.timeline &&
 	           (e->timeline < need->after.timeline || e->position < need->after.lsn)) {
 		position_write(need->after, position);

@@ -4,8 +4,8 @@
 
 #include "base/buffer.h"
 #include "cluster/patroni.h"
+#include "router/explain_print.h"
 #include "router/json.h"
-#include "sql/classifier.h"
 #include "sql/split.h"
 
 #include <errno.h>
@@ -14,94 +14,22 @@
 #include <string.h>
 
 struct explain {
-	struct classifier *classifier;
-	const struct script_cluster *home;
+	struct trial trial;
 	struct session_facts session;
 	bool json;
 };
 
-static void put_list(const char *name, const char *const *items, size_t count)
+/* False: out of memory. */
+static bool explain_one(struct explain *e, const char *sql, size_t size)
 {
-	printf(",\"%s\":[", name);
-	for (size_t i = 0; i < count; i++) {
-		if (i)
-			putchar(',');
-		json_put_string(stdout, items[i], strlen(items[i]));
-	}
-	putchar(']');
-}
-
-static size_t pin_names(unsigned pins, const char *names[PIN_KINDS])
-{
-	size_t count = 0;
-	for (unsigned i = 0; i < PIN_KINDS; i++)
-		if (pins & 1u << i)
-			names[count++] = sql_pin_name((enum pin)(1u << i));
-	return count;
-}
-
-static const char *intent_name(enum intent intent)
-{
-	return intent == INTENT_READ ? "read" : "write";
-}
-
-static void print_json(const char *sql, size_t size, const struct facts *f, const char *verdict)
-{
-	const char *pins[PIN_KINDS];
-	size_t pin_count = pin_names(f->pins, pins);
-	fputs("{\"sql\":", stdout);
-	json_put_string(stdout, sql, size);
-	printf(",\"intent\":\"%s\",\"kind\":\"%s\"", intent_name(f->intent),
-	       sql_kind_name(f->kind));
-	put_list("tables", f->tables, f->table_count);
-	put_list("functions", f->functions, f->function_count);
-	put_list("pins", pins, pin_count);
-	fputs(",\"verdict\":", stdout);
-	json_put_string(stdout, verdict, strlen(verdict));
-	if (f->setting_count)
-		put_list("settings", f->settings, f->setting_count);
-	puts("}");
-}
-
-static void print_names(const char *label, const char *const *items, size_t count)
-{
-	if (count == 0)
-		return;
-	printf("  %-9s", label);
-	for (size_t i = 0; i < count; i++)
-		printf("%s %s", i ? "," : "", items[i]);
-	putchar('\n');
-}
-
-static void print_text(const char *sql, size_t size, const struct facts *f, const char *verdict)
-{
-	const char *pins[PIN_KINDS];
-	size_t pin_count = pin_names(f->pins, pins);
-	printf("%.*s\n  intent    %s", (int)size, sql, intent_name(f->intent));
-	if (f->reason)
-		printf(" (%s)", f->reason);
-	printf("\n  kind      %s\n", sql_kind_name(f->kind));
-	print_names("tables", f->tables, f->table_count);
-	print_names("functions", f->functions, f->function_count);
-	print_names("pins", pins, pin_count);
-	print_names("settings", f->settings, f->setting_count);
-	printf("  verdict   %s\n", verdict);
-}
-
-static void explain_one(struct explain *e, const char *sql, size_t size)
-{
-	const struct facts *facts = classifier_facts(
-	        e->classifier, catalogs_said(e->home->cluster->catalogs), sql, size, true);
-	const struct query query = {.facts = facts,
-	                            .sql = sql,
-	                            .sql_size = size,
-	                            .standard_strings = true,
-	                            .session = &e->session};
-	struct verdict verdict = policy_route(e->home->policy, &query);
+	struct outcome outcome;
+	if (!trial_ask(&e->trial, sql, size, &e->session, &outcome))
+		return false;
 	if (e->json)
-		print_json(sql, size, facts, verdict_name(&verdict));
+		explain_print_json(sql, size, &outcome);
 	else
-		print_text(sql, size, facts, verdict_name(&verdict));
+		explain_print_text(sql, size, &outcome);
+	return true;
 }
 
 static int fail(const char *what)
@@ -136,17 +64,19 @@ static char *read_all(const char *path, size_t *size)
 	return text;
 }
 
-static void explain_script(struct explain *e, char *text, size_t size)
+static int explain_script(struct explain *e, char *text, size_t size)
 {
 	size_t start, length, used;
 	while ((used = sql_split(text, size, true, &start, &length)) > 0) {
 		char kept = text[start + length];
 		text[start + length] = '\0';
-		explain_one(e, text + start, length);
+		if (!explain_one(e, text + start, length))
+			return fail("out of memory");
 		text[start + length] = kept;
 		text += used;
 		size -= used;
 	}
+	return 0;
 }
 
 static int explain_lines(struct explain *e, char *text)
@@ -165,7 +95,8 @@ static int explain_lines(struct explain *e, char *text)
 			fprintf(stderr, "moongate: line %d: %s\n", number, wrong);
 			return 1;
 		}
-		explain_one(e, sql, size);
+		if (!explain_one(e, sql, size))
+			return fail("out of memory");
 	}
 	return 0;
 }
@@ -174,41 +105,39 @@ static int explain_input(struct explain *e, const struct explain_options *what)
 {
 	size_t size = what->sql ? strlen(what->sql) : 0;
 	char *text = what->sql ? strdup(what->sql) : read_all(what->file, &size);
-	int status = 0;
 	if (!text) {
 		fprintf(stderr, "moongate: %s: %s\n", what->sql ? "-c" : what->file,
 		        strerror(errno));
 		return 1;
 	}
-	if (what->json_input)
-		status = explain_lines(e, text);
-	else
-		explain_script(e, text, size);
+	int status = what->json_input ? explain_lines(e, text) : explain_script(e, text, size);
 	free(text);
 	return status;
+}
+
+static const char *or_empty(const char *text)
+{
+	return text ? text : "";
 }
 
 int explain_run(struct context *context, const char *path, const struct script_options *options,
                 const struct explain_options *what)
 {
 	char error[1024];
-	int status = 1;
-	struct script *script = script_load(context, path, options, error, sizeof error);
-	struct explain e = {.classifier = classifier_new(1000),
-	                    .session = {.user = "", .database = "", .address = ""},
+	const struct situation *s = &what->situation;
+	struct explain e = {.session = {.user = or_empty(s->user),
+	                                .database = or_empty(s->database),
+	                                .application_name = s->application,
+	                                .address = or_empty(s->address)},
 	                    .json = what->json_output};
-	if (!script)
+	int status = trial_begin(&e.trial, context, path, options, s, error, sizeof error);
+	if (status != 0) {
 		fail(error);
-	else if (!e.classifier)
-		fail("out of memory");
-	else {
-		e.home = script_cluster(script, "*");
-		if (!e.home)
-			e.home = script_cluster_at(script, 0);
+	} else {
+		policy_trace(e.trial.home->policy, true);
 		status = explain_input(&e, what);
 	}
-	classifier_free(e.classifier);
-	script_free(script);
+	trial_end(&e.trial);
 	return status;
 }
 
@@ -224,6 +153,8 @@ int explain_check(struct context *context, const char *path, const struct script
 	for (size_t i = 0; i < script_cluster_count(script); i++) {
 		const struct script_cluster *home = script_cluster_at(script, i);
 		printf("  database  %s\n", home->database);
+		if (policy_examples(home->policy))
+			printf("    examples  %u passed\n", policy_examples(home->policy));
 		if (home->cluster->patroni)
 			printf("    members of the Patroni cluster at %s\n",
 			       patroni_place(home->cluster->patroni));

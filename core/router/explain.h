@@ -3,7 +3,7 @@
 #ifndef MOONGATE_ROUTER_EXPLAIN_H
 #define MOONGATE_ROUTER_EXPLAIN_H
 
-#include "script/script.h"
+#include "router/trial.h"
 
 #include <stdbool.h>
 
@@ -12,10 +12,11 @@ struct explain_options {
 	const char *file; /* -f; "-" is standard input */
 	bool json_input;  /* one {"sql": ...} a line, each one simple Query message */
 	bool json_output; /* one object a line */
+	struct situation situation;
 };
 
-/* Prints intent, facts and verdict of each statement. Returns the exit status: 0, or 1 with a
- * message on standard error. */
+/* Prints what each statement is, where it goes and why. Returns the exit status: 0, or 1 or 2 with
+ * a message on standard error. */
 int explain_run(struct context *context, const char *script, const struct script_options *options,
                 const struct explain_options *what);
 

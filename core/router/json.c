@@ -155,45 +155,64 @@ static char *skip_value(char *at)
 	return at;
 }
 
-static char *fail(const char **wrong)
+static void note(struct json_member *members, size_t count, const char *key, size_t key_size,
+                 char *value, size_t size)
 {
-	*wrong = "expected a JSON object with a string member \"sql\"";
-	return NULL;
+	for (size_t i = 0; i < count; i++)
+		if (strlen(members[i].name) == key_size &&
+		    memcmp(members[i].name, key, key_size) == 0) {
+			members[i].text = value;
+			members[i].size = size;
+		}
+}
+
+/* Where it goes on behind one member, or NULL. */
+static char *take_member(char *at, struct json_member *members, size_t count)
+{
+	char *key, *value;
+	size_t key_size, value_size;
+	if (*at != '"' || !(at = decode_string(at, &key, &key_size)))
+		return NULL;
+	at = skip_space(at);
+	if (*at++ != ':')
+		return NULL;
+	at = skip_space(at);
+	if (*at != '"')
+		return skip_value(at);
+	at = decode_string(at, &value, &value_size);
+	if (at)
+		note(members, count, key, key_size, value, value_size);
+	return at;
+}
+
+bool json_get_strings(char *line, struct json_member *members, size_t count)
+{
+	char *at = skip_space(line);
+	for (size_t i = 0; i < count; i++)
+		members[i].text = NULL;
+	if (*at++ != '{')
+		return false;
+	do {
+		at = take_member(skip_space(at), members, count);
+		if (!at)
+			return false;
+		at = skip_space(at);
+	} while (*at++ == ',');
+	if (at[-1] != '}')
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (members[i].text) /* its closing quote stood there, or behind it */
+			members[i].text[members[i].size] = '\0';
+	return true;
 }
 
 char *json_get_string(char *line, const char *name, size_t *size, const char **wrong)
 {
-	char *at = skip_space(line), *found = NULL, *key, *value;
-	size_t key_size, value_size;
-	if (*at++ != '{')
-		return fail(wrong);
-	for (;;) {
-		at = skip_space(at);
-		if (*at != '"' || !(at = decode_string(at, &key, &key_size)))
-			return fail(wrong);
-		at = skip_space(at);
-		if (*at++ != ':')
-			return fail(wrong);
-		at = skip_space(at);
-		if (*at == '"') {
-			at = decode_string(at, &value, &value_size);
-			if (at && key_size == strlen(name) && memcmp(key, name, key_size) == 0) {
-				found = value;
-				*size = value_size;
-			}
-		} else {
-			at = skip_value(at);
-		}
-		if (!at)
-			return fail(wrong);
-		at = skip_space(at);
-		if (*at == '}')
-			break;
-		if (*at++ != ',')
-			return fail(wrong);
+	struct json_member member = {.name = name};
+	if (!json_get_strings(line, &member, 1) || !member.text) {
+		*wrong = "expected a JSON object with a string member \"sql\"";
+		return NULL;
 	}
-	if (!found)
-		return fail(wrong);
-	found[*size] = '\0'; /* its closing quote stood there, or behind it */
-	return found;
+	*size = member.size;
+	return member.text;
 }

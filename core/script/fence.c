@@ -91,8 +91,10 @@ static void stand_down(lua_State *L, const struct fence *fence)
 static void note_return(lua_State *L, struct fence *fence, lua_Debug *ar)
 {
 	lua_getinfo(L, "Sl", ar);
-	if (ar->currentline > 0 && !misuse_is_own(L, ar->source))
-		snprintf(fence->line, sizeof fence->line, "%s:%d", ar->short_src, ar->currentline);
+	if (ar->currentline <= 0 || misuse_is_own(L, ar->source))
+		return;
+	const char *file = *ar->source == '@' ? ar->source + 1 : ar->short_src;
+	snprintf(fence->line, sizeof fence->line, "%s:%d", file, ar->currentline);
 }
 
 static void on_count(lua_State *L, lua_Debug *ar)
