@@ -268,3 +268,29 @@ void endpoint_consider(const struct endpoint *named, const struct demand *demand
 		fn(e, e == taken, c.why, arg);
 	}
 }
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Lists of names, each with its NUL. */
+static bool same_names(const char *a, const char *b)
+{
+	while (a && b && *a && strcmp(a, b) == 0) {
+		a += strlen(a) + 1;
+		b += strlen(b) + 1;
+	}
+	return a && b ? *a == *b && !*a : a == b;
+}
+
+bool route_leads_alike(const struct route *one, const struct route *other)
+{
+	const struct route_config *a = route_config(one), *b = route_config(other);
+	if (a->to != b->to || a->to == TO_PRIMARY)
+		return a->to == b->to;
+	return same_names(a->names, b->names) && same_text(a->region, b->region) &&
+	       same_text(a->prefer, b->prefer) && a->consistency == b->consistency &&
+	       a->scope == b->scope && a->max_staleness == b->max_staleness &&
+	       a->max_lag == b->max_lag && a->fallback_primary == b->fallback_primary;
+}

@@ -19,4 +19,8 @@ void route_consider(struct route *route, const struct demand *demand, const stru
 void endpoint_consider(const struct endpoint *named, const struct demand *demand,
                        const struct endpoint *taken, route_considered_fn *fn, void *arg);
 
+/* Whether two routes, of any clusters, choose among the same endpoints on the same conditions,
+ * whatever they are called, and however they balance. */
+bool route_leads_alike(const struct route *a, const struct route *b);
+
 #endif

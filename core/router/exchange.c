@@ -39,6 +39,7 @@ void exchange_free(struct exchange *x)
 	edits_clear(&x->edits);
 	asked_free(x);
 	statement_unref(x->replay_statement);
+	free(x->said);
 	buffer_free(&x->begin);
 	buffer_free(&x->touched);
 	buffer_free(&x->reset);

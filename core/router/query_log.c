@@ -114,19 +114,20 @@ static const char *behind_duration(const char *message)
 
 /* The statement in a message; NULL: it tells of something else. Of the extended protocol's steps
  * the execution counts; to fetch on from a portal is none. */
-static char *find_statement(char *message)
+static const char *find_statement(const char *message)
 {
 	const char *at = behind_duration(message), *sql = behind(at, "statement: ");
 	if (!sql && behind(at, "execute ") && !behind(at, "execute fetch from ")) {
 		sql = strstr(at, ": ");
 		sql = sql ? sql + 2 : NULL;
 	}
-	return sql ? message + (sql - message) : NULL;
+	return sql;
 }
 
-static enum query_log_found take_message(char *message, size_t size, struct query_log_entry *entry)
+static enum query_log_found take_message(const char *message, size_t size,
+                                         struct query_log_entry *entry)
 {
-	char *sql = find_statement(message);
+	const char *sql = find_statement(message);
 	if (!sql)
 		return QUERY_LOG_OTHER;
 	entry->sql = sql;

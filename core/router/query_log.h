@@ -31,7 +31,7 @@ enum query_log_found {
 
 /* One statement and whose it was. The strings lie in the record; "" where nothing was said. */
 struct query_log_entry {
-	char *sql; /* with a NUL behind it */
+	const char *sql; /* with a NUL behind it */
 	size_t size;
 	const char *user, *database, *application, *address;
 };

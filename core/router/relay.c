@@ -15,6 +15,7 @@
 #include "router/refusal.h"
 #include "router/rewrite.h"
 #include "router/sequences.h"
+#include "router/statement_log.h"
 #include "router/wash.h"
 #include "wire/frame.h"
 #include "wire/message.h"
@@ -194,6 +195,7 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 	last_route_sent(c, x->server->endpoint, !x->judged);
 	copy_to_mirror(c, b, bytes);
 	asked_note(x, b);
+	statement_log_sent(x, b);
 	relay_note_replay(x, b, bytes);
 	x->sending = x->pushed;
 	if (!x->outstanding && !x->open)
@@ -259,6 +261,7 @@ static enum status choose(struct client *c, const struct batch *b)
 	const struct verdict *v = &j.verdict;
 	last_route_judged(c, v);
 	if (v->kind == VERDICT_REJECT) {
+		statement_log_rejected(c, b, v);
 		if (c->exchange)
 			exchange_free(c->exchange);
 		relay_refuse_batch(c, b, v->sqlstate, v->message, NULL);
@@ -275,6 +278,7 @@ static enum status choose(struct client *c, const struct batch *b)
 	x->key = j.key;
 	x->judged = true;
 	note_verdict(x, v);
+	statement_log_judged(x, &j);
 	relay_choose(x, v->kind == VERDICT_ROUTE ? v->route : NULL, v->endpoint, b->size);
 	if (c->exchange != x)
 		return ST_ECLIENT; /* and the client is gone */
@@ -344,6 +348,7 @@ static enum status may_go(struct client *c, const struct batch *b)
 	x->judged = true;
 	note_verdict(x, &j.verdict);
 	last_route_judged(c, &j.verdict);
+	statement_log_judged(x, &j);
 	if (j.key != x->key)
 		x->key = 0;
 	return ST_OK;
@@ -370,6 +375,8 @@ enum status relay_route_batch(struct client *c, const struct batch *b, const uin
 		return ST_AGAIN;
 	struct judgment j;
 	bool rejected = !x->judged && !judge_permits(c, b, &j);
+	if (rejected)
+		statement_log_rejected(c, b, &j.verdict);
 	enum status status = rejected               ? refuse_in_place(x, b, &j.verdict)
 	                     : refusal_is_due(x, b) ? refuse_in_place(x, b, NULL)
 	                                            : forward(c, b, bytes);

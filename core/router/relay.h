@@ -66,6 +66,7 @@ struct exchange {
 	struct route *mirror;    /* likewise: where a copy of it goes; NULL: nowhere */
 	bool judged;             /* the policy has been asked of the batch that goes next */
 	unsigned block_effects;  /* of what began the block that is under way */
+	struct judged_as *said;  /* by the policy, for statement_log.h; NULL: nobody wants it */
 	struct tables *tables;   /* that were written since the last transaction; NULL: none yet */
 	struct server *server;   /* NULL: choosing, or refused */
 	struct session *session; /* the server's */

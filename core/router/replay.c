@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/replay.h"
 
+#include "cluster/route_consider.h"
 #include "router/replay_report.h"
 #include "router/usage.h"
 
@@ -36,6 +37,7 @@ static int fail(const char *what, const char *why)
 /* What one script says: a verdict and a rule, for a key. */
 struct said {
 	char verdict[400], rule[POLICY_RULE_NAME];
+	const struct route *route; /* NULL: none */
 	const char *kind;
 	uint64_t fingerprint;
 };
@@ -72,11 +74,20 @@ static bool ask(const struct replay *r, struct trial *t, const struct query_log_
 		snprintf(a->verdict, sizeof a->verdict, "%s%s", verdict_name(&o.verdict),
 		         o.error ? " (the policy failed)" : "");
 		snprintf(a->rule, sizeof a->rule, "%s", o.verdict.rule ? o.verdict.rule->name : "");
+		a->route = o.verdict.kind == VERDICT_ROUTE ? o.verdict.route : NULL;
 		a->kind = sql_kind_name(o.facts.kind);
 		a->fingerprint = o.facts.fingerprint;
 	}
 	policy_session_end(t->home->policy, &session);
 	return fine;
+}
+
+/* Routes of two scripts may well have two names and lead to the same endpoints. */
+static bool is_same(const struct said *a, const struct said *b)
+{
+	if (a->route && b->route)
+		return route_leads_alike(a->route, b->route);
+	return strcmp(a->verdict, b->verdict) == 0;
 }
 
 static bool compare(struct replay *r, const struct query_log_entry *e, const struct said *first)
@@ -85,7 +96,7 @@ static bool compare(struct replay *r, const struct query_log_entry *e, const str
 	char key[TALLY_KEY];
 	if (!ask(r, &r->other, e, &other))
 		return false;
-	if (strcmp(first->verdict, other.verdict) == 0)
+	if (is_same(first, &other))
 		return true;
 	r->report.differing++;
 	snprintf(key, sizeof key, "%016" PRIx64 "%c%s%c%s%c%s", first->fingerprint, REPLAY_MARK,

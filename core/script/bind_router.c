@@ -2,13 +2,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/handles.h"
 
-/* core.router(listen, clusters, admin) */
+/* core.router(listen, clusters, admin, log_queries) */
 static int new_router(lua_State *L)
 {
 	luaL_checkstring(L, 1);
 	luaL_checktype(L, 2, LUA_TTABLE);
 	luaL_optstring(L, 3, NULL);
-	lua_settop(L, 3);
+	lua_settop(L, 4);
 	lua_newuserdatauv(L, 0, ROUTER_USER_VALUES);
 	lua_newtable(L);
 	for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
@@ -16,13 +16,15 @@ static int new_router(lua_State *L)
 		check_cluster(L, -1);
 		lua_pushvalue(L, -2);
 		lua_pushvalue(L, -2);
-		lua_rawset(L, 5);
+		lua_rawset(L, 6);
 	}
-	lua_setiuservalue(L, 4, ROUTER_CLUSTERS);
+	lua_setiuservalue(L, 5, ROUTER_CLUSTERS);
 	lua_pushvalue(L, 1);
-	lua_setiuservalue(L, 4, ROUTER_LISTEN);
+	lua_setiuservalue(L, 5, ROUTER_LISTEN);
 	lua_pushvalue(L, 3);
-	lua_setiuservalue(L, 4, ROUTER_ADMIN);
+	lua_setiuservalue(L, 5, ROUTER_ADMIN);
+	lua_pushvalue(L, 4);
+	lua_setiuservalue(L, 5, ROUTER_LOG_QUERIES);
 	luaL_setmetatable(L, ROUTER_HANDLE);
 	return 1;
 }

@@ -83,9 +83,16 @@ static inline struct endpoint *endpoint_of(const struct endpoint_handle *h)
 	return e->serial == h->serial ? e : NULL;
 }
 
-/* What moongate.router() makes has no content of its own, but three user values: the address to
- * listen on, a table from the names of databases to clusters, and admin's address or nil. */
-enum { ROUTER_LISTEN = 1, ROUTER_CLUSTERS, ROUTER_ADMIN, ROUTER_USER_VALUES = 3 };
+/* What moongate.router() makes has no content of its own, but four user values: the address to
+ * listen on, a table from the names of databases to clusters, admin's address or nil, and whether
+ * queries are logged. */
+enum {
+	ROUTER_LISTEN = 1,
+	ROUTER_CLUSTERS,
+	ROUTER_ADMIN,
+	ROUTER_LOG_QUERIES,
+	ROUTER_USER_VALUES = 4
+};
 
 /* What moongate.reject() makes. */
 struct rejection {

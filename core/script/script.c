@@ -25,6 +25,7 @@ struct script {
 	lua_State *L;
 	struct state *state; /* in it; NULL: not made yet */
 	char *listen, *admin;
+	bool log_queries;
 	struct script_cluster *clusters; /* the database's names are owned */
 	size_t count;
 };
@@ -83,6 +84,8 @@ static void take_router(lua_State *L, struct script *s)
 	s->listen = copy_string(L, -1);
 	if (lua_getiuservalue(L, router, ROUTER_ADMIN) != LUA_TNIL)
 		s->admin = copy_string(L, -1);
+	lua_getiuservalue(L, router, ROUTER_LOG_QUERIES);
+	s->log_queries = lua_toboolean(L, -1);
 	lua_getiuservalue(L, router, ROUTER_CLUSTERS);
 	int clusters = lua_gettop(L);
 	s->clusters = calloc(count_entries(L, clusters) + 1, sizeof *s->clusters);
@@ -271,6 +274,11 @@ const char *script_listen(const struct script *s)
 const char *script_admin(const struct script *s)
 {
 	return s->admin;
+}
+
+bool script_log_queries(const struct script *s)
+{
+	return s->log_queries;
 }
 
 size_t script_cluster_count(const struct script *s)

@@ -38,6 +38,9 @@ void script_start(struct script *script);
 const char *script_listen(const struct script *script); /* "host:port" */
 const char *script_admin(const struct script *script);  /* the same, or NULL: none */
 
+/* Whether what clients say is to be logged: router{ log_queries = true }. */
+bool script_log_queries(const struct script *script);
+
 /* The cluster for a database, or NULL. */
 const struct script_cluster *script_cluster(const struct script *script, const char *database);
 

@@ -41,9 +41,10 @@ local examples = checks.list_of(checks.options_of({
 }, { "sql", "expect" }), "a list of { sql = ..., expect = ... }")
 
 ---The same factory; `tests` of the policies that it makes have the right form.
----@param factory fun(cluster: moongate.Cluster): any
----@return fun(cluster: moongate.Cluster): any
+---@param factory? fun(cluster: moongate.Cluster): any
+---@return nil | fun(cluster: moongate.Cluster): any
 function M.checked(factory)
+  if not factory then return nil end
   return function(cluster)
     local policy = factory(cluster)
     if type(policy) ~= "table" or policy.tests == nil then return policy end

@@ -157,7 +157,7 @@ M.patroni = core.checked("moongate.patroni", options.patroni)
 M.cluster = core.checked("moongate.cluster", function(opts)
   local config, why = options.cluster(opts)
   if not config then return nil, why end
-  return core.cluster(config, config.policy and examples.checked(config.policy))
+  return core.cluster(config, examples.checked(config.policy))
 end)
 
 ---@class moongate.Backoff
@@ -178,16 +178,17 @@ end)
 
 ---What a routing script returns.
 ---@type fun(opts: table): moongate.Router
----opts: listen, admin, cluster or clusters = { database = cluster, ["*"] = cluster }; policy, for clusters
+---opts: listen, admin, log_queries, cluster or clusters = { database = cluster, ["*"] = cluster }; policy, for clusters
 ---that have none of their own; shadow, another policy that is asked beside it and never obeyed
 M.router = core.checked("moongate.router", function(opts)
   local config, why = options.router(opts)
   if not config then return nil, why end
+  local policy, shadow = examples.checked(config.policy), examples.checked(config.shadow)
   for _, cluster in pairs(config.clusters) do
-    local done, wrong = core.set_policy(cluster, config.policy, config.shadow)
+    local done, wrong = core.set_policy(cluster, policy, shadow)
     if not done then return nil, wrong end
   end
-  return core.router(config.listen, config.clusters, config.admin)
+  return core.router(config.listen, config.clusters, config.admin, config.log_queries)
 end)
 
 ---@class moongate.Router

@@ -516,6 +516,7 @@ local router = options_of {
   clusters = clusters,
   policy = factory,
   shadow = factory,
+  log_queries = flag,
 }
 
 ---For other files that check tables of options.
@@ -532,6 +533,7 @@ function M.router(options)
   return {
     listen = checked.listen or DEFAULT_LISTEN,
     admin = checked.admin,
+    log_queries = checked.log_queries,
     clusters = checked.clusters or { ["*"] = checked.cluster },
     policy = checked.policy,
     shadow = checked.shadow,
