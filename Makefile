@@ -30,7 +30,8 @@ PG_SERVER := $(shell pg_config --includedir-server 2>/dev/null)
 MODULE_ROOMS := base wire sql cluster script
 MODULE_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(MODULE_ROOMS:%=core/%/*.c)))
 ROUTER_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/router/*.c))
-UNIT_ROUTER  := $(addprefix $(BUILD)/core/router/,cancel_key.o login.o own_sql.o settings.o settings_sql.o statement.o edits.o)
+UNIT_ROUTER  := $(addprefix $(BUILD)/core/router/,cancel_key.o login.o own_sql.o settings.o settings_sql.o statement.o edits.o \
+                  json.o query_log.o query_log_moongate.o tally.o)
 CHAOS_TOOLS  := $(BUILD)/tests/fault_proxy $(BUILD)/tests/chaos_load
 UNIT_TESTS   := $(patsubst tests/core/%.c,$(BUILD)/tests/%,$(wildcard tests/core/test_*.c))
 C_FILES      := $(wildcard core/*/*.[ch] tests/core/*.[ch] tests/support/*.[ch] tests/chaos/*.[ch])

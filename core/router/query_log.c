@@ -135,15 +135,6 @@ static enum query_log_found take_message(const char *message, size_t size,
 	return QUERY_LOG_STATEMENT;
 }
 
-/* "10.0.0.1:5432", "[local]" */
-static const char *address_of(char *from)
-{
-	char *colon = strrchr(from, ':');
-	if (colon)
-		*colon = '\0';
-	return from;
-}
-
 static enum query_log_found parse_csv(char *record, struct query_log_entry *entry)
 {
 	char *fields[COLUMNS_MOST];
@@ -155,7 +146,7 @@ static enum query_log_found parse_csv(char *record, struct query_log_entry *entr
 	entry->user = fields[COLUMN_USER];
 	entry->database = fields[COLUMN_DATABASE];
 	entry->application = fields[COLUMN_APPLICATION];
-	entry->address = address_of(fields[COLUMN_FROM]);
+	entry->address = fields[COLUMN_FROM]; /* with its port, as a policy sees it */
 	return take_message(fields[COLUMN_MESSAGE], strlen(fields[COLUMN_MESSAGE]), entry);
 }
 

@@ -30,7 +30,7 @@ void tally_free(struct tally *t)
 	if (!t)
 		return;
 	HASH_ITER (hh, t->entries, e, next) {
-		HASH_DEL(t->entries, e);
+		HASH_DEL(t->entries, e); /* NOLINT(clang-analyzer-unix.Malloc): uthash */
 		free(e->sample);
 		free(e);
 	}
@@ -49,7 +49,7 @@ static char *copy_sample(const char *text)
 			continue;
 		*to++ = space ? ' ' : *text;
 	}
-	strcpy(to, *text ? "..." : "");
+	snprintf(to, 4, "%s", *text ? "..." : "");
 	return copy;
 }
 

@@ -111,7 +111,7 @@ static int note_tag(struct trial *t, const char *tag, const struct complaint_to 
 	if (!more)
 		return refuse(to, "out of memory");
 	t->comments = more;
-	strcpy(more + before, tag_comment(key, equals + 1, comment));
+	snprintf(more + before, TAG_COMMENT, "%s", tag_comment(key, equals + 1, comment));
 	return 0;
 }
 

@@ -34,7 +34,7 @@ static const char usage[] =
         "A SITUATION for explain and replay, in which all endpoints are up unless it says so:\n"
         "  --endpoint NAME:WHAT[,WHAT...]    down, drained, primary, lag=S, weight=N ...; "
         "repeatable\n"
-        "  --user U --database D --application A --address IP --tag KEY=VALUE (repeatable)\n"
+        "  --user U --database D --application A --address IP:PORT --tag KEY=VALUE (likewise)\n"
         "  --in-transaction                  inside of a block that may write\n"
         "  --wrote SECONDS                   the session's last write was so long ago\n"
         "\n"

@@ -36,6 +36,6 @@ const char *tag_comment(const char *key, const char *value, char out[TAG_COMMENT
 			*to++ = '\'';
 		*to++ = *value;
 	}
-	strcpy(to, "' */");
+	memcpy(to, "' */", sizeof "' */");
 	return out;
 }
