@@ -26,8 +26,7 @@ void statement_log_judged(struct exchange *x, const struct judgment *j)
 		x->said = malloc(sizeof *x->said);
 	if (!x->said)
 		return; /* its line will have no verdict */
-	snprintf(x->said->verdict, sizeof x->said->verdict, "%s",
-	         verdict_name(&j->verdict));
+	snprintf(x->said->verdict, sizeof x->said->verdict, "%s", verdict_name(&j->verdict));
 	snprintf(x->said->rule, sizeof x->said->rule, "%s",
 	         j->verdict.rule ? j->verdict.rule->name : "");
 }

@@ -232,6 +232,7 @@ bool trial_ask(struct trial *t, const char *sql, size_t size, struct session_fac
                struct outcome *o)
 {
 	const struct situation *s = t->situation;
+	static const struct transaction_facts block;
 	uint64_t key = 0;
 	size_t whole = size;
 	const char *text = with_tags(t, sql, &whole);
@@ -250,6 +251,7 @@ bool trial_ask(struct trial *t, const char *sql, size_t size, struct session_fac
 	                            .sql_size = whole,
 	                            .standard_strings = true,
 	                            .in_transaction = s->in_transaction,
+	                            .transaction = s->in_transaction ? &block : NULL,
 	                            .key = &key,
 	                            .session = session};
 	o->verdict = policy_route(t->home->policy, &query);

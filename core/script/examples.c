@@ -120,12 +120,15 @@ static void run_one(lua_State *L, struct trying *t, lua_Integer number)
 	                                .address = take_string(L, table, "address", "")};
 	const char *sql = push_statement(L, &e);
 	const struct facts facts = facts_of(L, t->owner->state, &e);
+	static const struct transaction_facts block;
+	bool in_block = take_flag(L, table, "in_transaction");
 	uint64_t key = 0;
 	const struct query query = {.facts = &facts,
 	                            .sql = sql,
 	                            .sql_size = strlen(sql),
 	                            .standard_strings = true,
-	                            .in_transaction = take_flag(L, table, "in_transaction"),
+	                            .in_transaction = in_block,
+	                            .transaction = in_block ? &block : NULL,
 	                            .key = &key,
 	                            .session = &session};
 	struct verdict v = ask(L, t->owner, &query);
