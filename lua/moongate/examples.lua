@@ -16,7 +16,7 @@ local function tags(value, where)
     return checks.must_be("a table of tags, such as { tenant = \"7\" }")(value, where)
   end
   local checked = {}
-  for _, key in ipairs(checks.keys(value)) do
+  for _, key in ipairs(checks.sorted_keys(value)) do
     local each, place = value[key], ("%s.%s"):format(where, key)
     if type(each) == "number" or type(each) == "boolean" then each = tostring(each) end
     local found, why = checks.text("a string, a number or a boolean")(each, place)

@@ -519,16 +519,6 @@ local router = options_of {
   log_queries = flag,
 }
 
----For other files that check tables of options.
-M.checks = {
-  options_of = options_of,
-  list_of = list_of,
-  text = text,
-  flag = flag,
-  must_be = must_be,
-  keys = sorted_keys,
-}
-
 ---@param options any  as in moongate.router
 ---@return table? config, string? why
 function M.router(options)
