@@ -38,6 +38,12 @@ local examples = checks.list_of(checks.options_of({
   address = name,
   tags = tags,
   in_transaction = checks.flag,
+  parameters = checks.integer(0, 65535),
+  rule = name,
+  -- These are for moongate.testing, which makes such situations: core.cluster() leaves them to it.
+  given = function(value) return value end,
+  wrote = checks.seconds,
+  hour = checks.integer(0, 23),
 }, { "sql", "expect" }), "a list of { sql = ..., expect = ... }")
 
 ---The same factory; `tests` of the policies that it makes have the right form.
