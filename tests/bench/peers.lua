@@ -120,7 +120,7 @@ local function start_pgbouncer(pg, name)
   return self
 end
 
----@param options { replica: boolean?, mode: string? }  the pool's mode
+---@param options { replica: boolean?, mode: string?, policy: string? }  mode: the pool's; policy: "none"
 local function start_moongate(pg, name, options)
   local port = process.free_port()
   local address = ("127.0.0.1:%d"):format(port)
@@ -135,6 +135,7 @@ local function start_moongate(pg, name, options)
       MOONGATE_LOG = "info",
       BENCH_POOL_SIZE = tostring(M.POOL_SIZE),
       BENCH_POOL_MODE = options.mode,
+      BENCH_POLICY = options.policy,
     } })
 end
 
@@ -142,6 +143,8 @@ local starters = {
   direct = start_direct,
   pgbouncer = start_pgbouncer,
   moongate = function(pg, name) return start_moongate(pg, name, {}) end,
+  -- What asking a policy about every query costs: here the default routes decide.
+  ["moongate-policy"] = function(pg, name) return start_moongate(pg, name, { policy = "none" }) end,
   ["moongate+replica"] = function(pg, name) return start_moongate(pg, name, { replica = true }) end,
   -- What an old PgBouncer does with prepared statements, done alike.
   ["moongate+sessions"] = function(pg, name)
@@ -152,7 +155,7 @@ local starters = {
 }
 
 ---In the order of the table.
-M.names = { "direct", "pgbouncer", "moongate", "moongate+replica", "moongate+sessions" }
+M.names = { "direct", "pgbouncer", "moongate", "moongate-policy", "moongate+replica", "moongate+sessions" }
 
 ---Which PostgreSQL and which PgBouncer.
 ---@return string[]
