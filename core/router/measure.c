@@ -2,7 +2,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/measure.h"
 
-#include "base/clock.h"
 #include "cluster/statistics.h"
 #include "router/relay.h"
 
@@ -11,6 +10,13 @@
 static struct measure *at(struct exchange *x, unsigned i)
 {
 	return &x->measures[(x->first + i) % RELAY_PIPELINE];
+}
+
+/* When the loop woke up for what is being done: a clock is read once for all of a turn, not for
+ * each query. What a turn takes is part of either the time of this query or of the next. */
+static double time_of(const struct exchange *x)
+{
+	return x->client->worker->now;
 }
 
 /* Of the batch that the server answers now. */
@@ -28,13 +34,13 @@ void measure_sent(struct exchange *x, const struct batch *b)
 	if (!m->known || m->runs)
 		return;
 	m->runs = !b->extended || b->executes;
-	m->since = clock_now();
+	m->since = time_of(x);
 }
 
 void measure_again(struct exchange *x)
 {
 	struct measure *m = current(x);
-	m->since = clock_now();
+	m->since = time_of(x);
 	m->rows = 0;
 	m->failed = false;
 }
@@ -76,7 +82,7 @@ void measure_answered(struct exchange *x)
 	const struct measure *m = current(x);
 	if (!m->runs)
 		return;
-	double now = clock_now();
+	double now = time_of(x);
 	record(x, m, now);
 	x->measured = now;
 }
@@ -90,7 +96,7 @@ static void fail(struct exchange *x, struct measure *m, double now)
 
 void measure_lost(struct exchange *x)
 {
-	double now = clock_now();
+	double now = time_of(x);
 	for (unsigned i = 0; i < x->outstanding; i++)
 		fail(x, at(x, i), now);
 	fail(x, &x->measuring, now);

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "router/worker.h"
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "cluster/pause.h"
 #include "cluster/resolver.h"
@@ -30,6 +31,13 @@ static void on_burial(struct ev_loop *loop, ev_prepare *watcher, int events)
 	struct worker *w = LIST_ENTRY(watcher, struct worker, burial);
 	while (!list_empty(&w->gone))
 		client_free(LIST_ENTRY(w->gone.next, struct client, link));
+}
+
+static void on_turn(struct ev_loop *loop, ev_check *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	LIST_ENTRY(watcher, struct worker, turn)->now = clock_now();
 }
 
 static void each_cluster(struct worker *w, void (*fn)(struct cluster *cluster))
@@ -105,6 +113,9 @@ static bool init_parts(struct worker *w)
 	w->bytes = malloc(WORKER_BUFFER);
 	ev_prepare_init(&w->burial, on_burial);
 	ev_prepare_start(w->context.loop, &w->burial);
+	w->now = clock_now();
+	ev_check_init(&w->turn, on_turn);
+	ev_check_start(w->context.loop, &w->turn);
 	cancel_keys_init(&w->keys);
 	cancel_init(w);
 	timeouts_init(w);

@@ -44,6 +44,8 @@ struct worker {
 	struct list replications;
 	struct list gone; /* clients that have ended, until their memory is freed */
 	ev_prepare burial;
+	ev_check turn;
+	double now; /* clock_now() when the loop last woke up: for what is only measured */
 	struct cancel_keys keys;  /* who holds which cancel key */
 	struct welcome *welcomes; /* uthash: what clients like one are greeted with */
 	struct list spare;        /* exchanges to use again */
