@@ -106,8 +106,8 @@ static struct session_facts take_session(lua_State *L, int t)
 /* core.judge(cluster, sql, session, since_write): what the policy says of a statement, and which
  * endpoint that comes to: kind, verdict, endpoint, candidates (that chance could have chosen, too),
  * rule, message, sqlstate, error. `session` is a table of user, database, application_name,
- * address, in_transaction and parameters, which keeps the session's `vars`, too; `since_write` is
- * how long ago its last write was, in s. */
+ * address, in_transaction (of a block that may write) and parameters, which keeps the session's
+ * `vars`, too; `since_write` is how long ago its last write was, in s. */
 static int judge(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
@@ -117,15 +117,21 @@ static int judge(lua_State *L)
 	double since = luaL_optnumber(L, 4, INFINITY), now = clock_now();
 	uint64_t key = 0;
 	struct session_facts session = take_session(L, 3);
-	const struct query q = {
-	        .facts = classifier_facts(state_classifier(L, h->state), NULL, sql, size, true),
-	        .sql = sql,
-	        .sql_size = size,
-	        .standard_strings = true,
-	        .in_transaction = take_flag(L, 3, "in_transaction"),
-	        .parameters = take_count(L, 3, "parameters", 0),
-	        .key = &key,
-	        .session = &session};
+	const struct transaction_facts block = {.read_only = false};
+	struct facts facts =
+	        *classifier_facts(state_classifier(L, h->state), NULL, sql, size, true);
+	bool in_block = take_flag(L, 3, "in_transaction");
+	if (in_block)
+		facts.intent = INTENT_WRITE;
+	const struct query q = {.facts = &facts,
+	                        .sql = sql,
+	                        .sql_size = size,
+	                        .standard_strings = true,
+	                        .in_transaction = in_block,
+	                        .transaction = in_block ? &block : NULL,
+	                        .parameters = take_count(L, 3, "parameters", 0),
+	                        .key = &key,
+	                        .session = &session};
 	struct verdict v = cluster_handle_decide(L, 1, &q);
 	lua_pushinteger(L, session.vars);
 	lua_setfield(L, 3, "vars");

@@ -60,6 +60,7 @@ end
 ---  application, address  Lua patterns: "^web"
 ---  fingerprint   as `moongate explain` and moongate.classify show it
 ---  in_transaction  true or false
+---  writes        true: it may change data itself; a read in a block that may write does not
 ---  tag           { key = value, or a list, or true: there is one, or false: there is none }
 ---  hour          { 22, 6 }: from 22:00 until 5:59 where the router runs; "22-6"; or a list of such
 ---  test          a function(query)

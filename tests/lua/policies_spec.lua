@@ -279,6 +279,9 @@ describe("maintenance", function()
     for _, sql in ipairs { "begin", "set x.y = 1", "commit", "fetch 1 from c" } do
       shut:sends(sql):to("primary"):by("sessions go on")
     end
+    local in_block = expect(policy "maintenance"):as { in_transaction = true }
+    in_block:sends("select 1"):to("primary"):by("all else")
+    in_block:rejects(WRITE, "25006"):by("writes wait")
   end)
 
   it("has a message of one's own, and users who may write", function()

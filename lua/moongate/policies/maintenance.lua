@@ -40,7 +40,10 @@ return policy.define("maintenance", schema, function(cluster, opts)
   if opts.except and #opts.except > 0 then
     table.move({ when { name = "those who may write", user = opts.except }, to(primary) }, 1, 2, 5, list)
   end
-  list[#list + 1] = when { name = "writes wait" , intent = "write" }
-  list[#list + 1] = rules.reject(message, opts.sqlstate or "25006")
+  -- Not by the intent: a read in a block that may write has the block's.
+  table.move({
+    when { name = "writes wait", writes = true }, rules.reject(message, opts.sqlstate or "25006"),
+    when { name = "all else" }, to(primary),
+  }, 1, 4, #list + 1, list)
   return rules.first(list)
 end)

@@ -52,11 +52,17 @@ criteria.intent = field("intent", { "read", "write" })
 criteria.kind = field("kind", core.kinds)
 criteria.fingerprint = field "fingerprint"
 
-function criteria.in_transaction(value, where)
-  local checked, why = checks.flag(value, where)
-  if checked == nil then return nil, why end
-  return function(query) return query.in_transaction == value end, tostring(value)
+---A field of the query's that is true or false.
+local function flag(name)
+  return function(value, where)
+    local checked, why = checks.flag(value, where)
+    if checked == nil then return nil, why end
+    return function(query) return query[name] == value end, tostring(value)
+  end
 end
+
+criteria.in_transaction = flag "in_transaction"
+criteria.writes = flag "writes"
 
 ---A field of the session's, as it is.
 local function exactly(name)
@@ -231,8 +237,8 @@ function criteria.test(value, where)
 end
 
 ---In the order in which they are asked: what costs little first.
-local order = { "intent", "kind", "in_transaction", "user", "database", "application", "address", "fingerprint",
-  "tag", "tables", "functions", "hour", "test" }
+local order = { "intent", "kind", "in_transaction", "writes", "user", "database", "application", "address",
+  "fingerprint", "tag", "tables", "functions", "hour", "test" }
 
 local known = { "name", table.unpack(order) }
 table.sort(known)
