@@ -49,7 +49,10 @@ void asked_note(struct exchange *x, const struct batch *b)
 static void tell(struct client *c, const struct facts *facts, const char *sql, size_t size,
                  const struct query_error *error)
 {
-	struct query query = {.facts = facts, .sql = sql ? sql : "", .sql_size = sql ? size : 0};
+	struct query query = {.facts = facts,
+	                      .sql = sql ? sql : "",
+	                      .sql_size = sql ? size : 0,
+	                      .writes = facts_may_write(facts)};
 	judge_tell_error(c, &query, error);
 }
 

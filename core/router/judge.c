@@ -86,6 +86,7 @@ static struct query question(const struct batch *b, const struct facts *facts,
 	return (struct query){.facts = facts,
 	                      .sql = b->sql ? b->sql : "",
 	                      .sql_size = b->sql_size,
+	                      .writes = b->writes,
 	                      .in_transaction = transaction,
 	                      .transaction = transaction,
 	                      .parameters = b->parameters};

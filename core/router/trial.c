@@ -241,6 +241,7 @@ bool trial_ask(struct trial *t, const char *sql, size_t size, struct session_fac
 	*o = (struct outcome){.facts = *classifier_facts(t->classifier,
 	                                                 catalogs_said(t->home->cluster->catalogs),
 	                                                 sql, size, true)};
+	bool writes = facts_may_write(&o->facts);
 	judge_facts(o, s->in_transaction);
 	o->demand = (struct demand){.now = clock_now(), .need = &o->need};
 	o->demand.last_write = s->wrote ? o->demand.now - s->wrote_since : -INFINITY;
@@ -250,6 +251,7 @@ bool trial_ask(struct trial *t, const char *sql, size_t size, struct session_fac
 	                            .sql = text,
 	                            .sql_size = whole,
 	                            .standard_strings = true,
+	                            .writes = writes,
 	                            .in_transaction = s->in_transaction,
 	                            .transaction = s->in_transaction ? &block : NULL,
 	                            .key = &key,

@@ -98,6 +98,7 @@ static struct verdict ask(lua_State *L, const struct connection *c, const struct
 	                        .sql = query->sql,
 	                        .sql_size = strlen(query->sql),
 	                        .standard_strings = true,
+	                        .writes = facts_may_write(facts),
 	                        .in_transaction = in_block(c),
 	                        .transaction = in_block(c) ? &block : NULL,
 	                        .bound = true,

@@ -152,7 +152,7 @@ static int query_index(lua_State *L)
 			lua_getiuservalue(L, lua_upvalueindex(UP_HANDLE), USER_TRANSACTION);
 		break;
 	case FIELD_WRITES:
-		lua_pushboolean(L, facts_may_write(q->facts));
+		lua_pushboolean(L, q->writes);
 		break;
 	case FIELD_BOUND:
 		lua_pushboolean(L, q->bound);

@@ -121,12 +121,14 @@ static int judge(lua_State *L)
 	struct facts facts =
 	        *classifier_facts(state_classifier(L, h->state), NULL, sql, size, true);
 	bool in_block = take_flag(L, 3, "in_transaction");
+	bool writes = facts_may_write(&facts);
 	if (in_block)
 		facts.intent = INTENT_WRITE;
 	const struct query q = {.facts = &facts,
 	                        .sql = sql,
 	                        .sql_size = size,
 	                        .standard_strings = true,
+	                        .writes = writes,
 	                        .in_transaction = in_block,
 	                        .transaction = in_block ? &block : NULL,
 	                        .parameters = take_count(L, 3, "parameters", 0),

@@ -17,6 +17,7 @@ static struct query question(struct cluster_handle *h, const struct facts *facts
 	                      .sql = sql,
 	                      .sql_size = strlen(sql),
 	                      .standard_strings = true,
+	                      .writes = facts_may_write(facts),
 	                      .parameters = parameters > 0 ? (unsigned)parameters : 0,
 	                      .key = key,
 	                      .session = &h->session};

@@ -57,10 +57,12 @@ static const char *push_statement(lua_State *L, const struct example *e)
 }
 
 /* In a block that may write, all statements are writes: where it runs is decided once. */
-static struct facts facts_of(lua_State *L, struct state *state, const struct example *e)
+static struct facts facts_of(lua_State *L, struct state *state, const struct example *e,
+                             bool *writes)
 {
 	struct facts facts =
 	        *classifier_facts(state_classifier(L, state), NULL, e->sql, strlen(e->sql), true);
+	*writes = facts_may_write(&facts);
 	if (take_flag(L, e->table, "in_transaction"))
 		facts.intent = INTENT_WRITE;
 	return facts;
@@ -153,7 +155,8 @@ static void run_one(lua_State *L, struct trying *t, lua_Integer number)
 	                                        take_string(L, table, "application", ""),
 	                                .address = take_string(L, table, "address", "")};
 	const char *sql = push_statement(L, &e);
-	const struct facts facts = facts_of(L, t->owner->state, &e);
+	bool writes;
+	const struct facts facts = facts_of(L, t->owner->state, &e, &writes);
 	static const struct transaction_facts block;
 	bool in_block = take_flag(L, table, "in_transaction");
 	uint64_t key = 0;
@@ -161,6 +164,7 @@ static void run_one(lua_State *L, struct trying *t, lua_Integer number)
 	                            .sql = sql,
 	                            .sql_size = strlen(sql),
 	                            .standard_strings = true,
+	                            .writes = writes,
 	                            .in_transaction = in_block,
 	                            .transaction = in_block ? &block : NULL,
 	                            .parameters = take_count(L, table, "parameters", 0),

@@ -47,6 +47,7 @@ struct query {
 	const char *sql;
 	size_t sql_size;
 	bool standard_strings;
+	bool writes; /* it may change data itself, whatever the intent of its block */
 	bool in_transaction;
 	const struct transaction_facts *transaction; /* NULL: nothing is known of it */
 	bool bound;          /* it may be rejected, but goes where its block or its session is */

@@ -44,6 +44,7 @@ describe("a policy in the router", function()
       local primary = cluster:route { to = "primary" }
       return function(query)
         if query.kind == "truncate" then return require "moongate".reject("no " .. query.kind, "0A000") end
+        if query.tags.writes then return require "moongate".reject(query.intent .. " " .. tostring(query.writes)) end
         if query.kind == "delete" and query.bound then return cluster.replicas[1] end
         if query.transaction and query.tags.tell then
           local t = query.transaction
@@ -122,6 +123,23 @@ describe("a policy in the router", function()
       c:query "select 1"
       assert.equal("false false serializable primary true", tell())
       c:query "rollback"
+    end)
+
+    it("tells what writes itself from what stands beside writes", function()
+      start(REJECTS)
+      local c = client()
+      local function tell(sql)
+        local result = c:query(sql .. " /* moongate: writes=? */")
+        c:query "rollback"
+        return result.error.M
+      end
+      assert.equal("read false", tell "select 1")
+      assert.equal("write true", tell "delete from seen where n = 1000")
+      c:query "begin"
+      assert.equal("write false", tell "select 1")
+      c:query "begin"
+      c:query "select 1"
+      assert.equal("read false", tell "select 1")
     end)
 
     it("sees what a pinned session says, too", function()
