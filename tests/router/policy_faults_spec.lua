@@ -137,6 +137,21 @@ describe("a policy in the router, when things get in its way,", function()
     assert.equal(("endpoint=127.0.0.1:%d bound=yes"):format(pg.primary.port), c:value "show moongate.last_route")
   end)
 
+  it("makes no rules and takes no shadow while it is asked, for nothing would keep them", function()
+    start [[function(cluster)
+      local moongate, core = require "moongate", require "moongate.core"
+      local late = { rule = function() core.rule "late" end,
+        shadow = function() core.set_policy(cluster, nil, function() return print end) end }
+      return function(query)
+        if late[query.tags.make] then return moongate.reject(select(2, pcall(late[query.tags.make])):match ": (.*)") end
+      end
+    end]]
+    local c = client()
+    local function made(what) return c:query(("select 1 /* moongate: make=%s */"):format(what)).error.M end
+    assert.equal("core.rule: rules are made when the script is loaded, not for each query", made "rule")
+    assert.equal("moongate.router: a router is made when the script is loaded, and never again", made "shadow")
+  end)
+
   it("is told of the errors that its clients get, with the queries that have failed", function()
     start [[function()
       return {
