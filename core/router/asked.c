@@ -46,6 +46,12 @@ void asked_note(struct exchange *x, const struct batch *b)
 	a->parameters = b->parameters;
 }
 
+void asked_skip(struct exchange *x)
+{
+	if (x->asked)
+		forget(&x->asked[(x->first + x->outstanding) % RELAY_PIPELINE]);
+}
+
 static void tell(struct client *c, const struct facts *facts, const char *sql, size_t size,
                  const struct query_error *error)
 {
@@ -58,7 +64,8 @@ static void tell(struct client *c, const struct facts *facts, const char *sql, s
 
 void asked_failed(struct exchange *x, const char *sqlstate, const char *message)
 {
-	const struct asked *a = x->asked ? &x->asked[x->first % RELAY_PIPELINE] : NULL;
+	bool awaited = x->outstanding || x->open;
+	const struct asked *a = x->asked && awaited ? &x->asked[x->first] : NULL;
 	const struct query_error error = {.sqlstate = sqlstate,
 	                                  .message = message,
 	                                  .endpoint = x->server ? x->server->endpoint : NULL};

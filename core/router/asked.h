@@ -11,6 +11,9 @@
  * (exchange->outstanding). */
 void asked_note(struct exchange *x, const struct batch *b);
 
+/* Likewise, but the router refuses the batch: its error is not told. */
+void asked_skip(struct exchange *x);
+
 /* The answer that is awaited first is an error: the policy is told. */
 void asked_failed(struct exchange *x, const char *sqlstate, const char *message);
 

@@ -57,6 +57,7 @@ void exchange_push(struct exchange *x, uint8_t flags)
 	unsigned last = (x->first + x->outstanding++) % RELAY_PIPELINE;
 	x->flags[last] = flags | x->open_flags;
 	x->measures[last] = x->measuring;
+	x->timeouts[last] = x->timeout;
 	x->open_flags = 0;
 	x->measuring = (struct measure){0};
 	x->pushed++;

@@ -160,8 +160,7 @@ void judge_batch(struct client *c, const struct batch *b, struct judgment *j)
 		*v = to_primary(c);
 }
 
-/* A block can always be ended. */
-static bool may_be_rejected(const struct client *c, const struct batch *b)
+bool judge_may_reject(const struct client *c, const struct batch *b)
 {
 	const struct exchange *x = c->exchange;
 	if (!c->home || b->statements == 0 || x->status == 'E')
@@ -172,8 +171,6 @@ static bool may_be_rejected(const struct client *c, const struct batch *b)
 bool judge_permits(struct client *c, const struct batch *b, struct judgment *j)
 {
 	const struct exchange *x = c->exchange;
-	if (!may_be_rejected(c, b))
-		return true;
 	struct transaction_facts transaction = transaction_of(c, x->block_effects);
 	transaction.endpoint = x->server->endpoint;
 	transaction.age = c->worker->tick - x->block_since;

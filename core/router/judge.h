@@ -17,8 +17,11 @@ struct judgment {
 /* Asks the policy; what must be on the primary goes there whatever it says, unless it rejects. */
 void judge_batch(struct client *c, const struct batch *b, struct judgment *j);
 
-/* For a batch that goes where its client's block or session is: the policy sees it all the same,
- * and may reject it. False: it does, as the verdict says. What ends a block cannot be rejected. */
+/* Of a batch that goes where its client's block or session is: whether the policy may reject it. A
+ * block can always be ended. */
+bool judge_may_reject(const struct client *c, const struct batch *b);
+
+/* It is asked. False: it does reject, as the verdict says. */
 bool judge_permits(struct client *c, const struct batch *b, struct judgment *j);
 
 /* What is known of the statement that decides; valid until the next question to the classifier. */

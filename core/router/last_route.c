@@ -22,8 +22,10 @@ void last_route_judged(struct client *c, const struct verdict *v)
 
 void last_route_sent(struct client *c, const struct endpoint *e, bool bound)
 {
-	c->last.endpoint = (uint8_t)(e->index + 1);
-	c->last.flags = (uint8_t)((c->last.flags & ~LAST_BOUND) | (bound ? LAST_BOUND : 0));
+	bool known = c->home && e->cluster == c->home->cluster; /* no reload has removed it */
+	c->last.endpoint = known ? (uint8_t)(e->index + 1) : 0;
+	unsigned kept = c->last.flags & (unsigned)LAST_FALLBACK;
+	c->last.flags = (uint8_t)(kept | (bound ? LAST_BOUND : 0));
 }
 
 __attribute__((format(printf, 3, 4))) static void add(char *text, size_t size, const char *format,

@@ -19,7 +19,7 @@ struct last_route {
 	uint8_t flags;
 };
 
-/* The policy has been asked of a batch that is free to go anywhere. */
+/* The policy has been asked of a batch that is free to go anywhere, or has rejected one. */
 void last_route_judged(struct client *c, const struct verdict *verdict);
 
 /* A batch goes to this endpoint. `bound`: its block or session is there, whatever the verdict. */

@@ -54,7 +54,8 @@ void measure_error(struct exchange *x)
 void measure_rows(struct exchange *x, const uint8_t *body, size_t size)
 {
 	uint64_t rows = 0, unit = 1;
-	for (size_t i = size - 1; i > 0 && body[i - 1] >= '0' && body[i - 1] <= '9'; i--) {
+	for (size_t i = size ? size - 1 : 0; i > 0 && body[i - 1] >= '0' && body[i - 1] <= '9';
+	     i--) {
 		rows += unit * (uint64_t)(body[i - 1] - '0');
 		unit *= 10;
 	}

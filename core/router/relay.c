@@ -228,6 +228,7 @@ static enum status refuse_in_place(struct exchange *x, const struct batch *b,
 	x->judged = false;
 	relay_forget_replay(x);
 	measure_sent(x, b);
+	asked_skip(x);
 	enum status status = refusal_send(x, b, rejection);
 	x->client->discard = b->passing;
 	x->open = b->end == BATCH_NO_ANSWER;
@@ -244,11 +245,15 @@ static bool bound(const struct client *c, const struct exchange *x)
 	return x->status != 'I' && !exchange_uncertain(x);
 }
 
+static const struct route_config *config_of(const struct verdict *v)
+{
+	return v->kind == VERDICT_ROUTE && v->route ? route_config(v->route) : NULL;
+}
+
 /* What the verdict says beside the endpoint. */
 static void note_verdict(struct exchange *x, const struct verdict *v)
 {
-	const struct route_config *config =
-	        v->kind == VERDICT_ROUTE ? route_config(v->route) : NULL;
+	const struct route_config *config = config_of(v);
 	x->timeout = config ? config->timeout : 0;
 	x->mirror = config ? config->mirror : NULL;
 }
@@ -354,6 +359,22 @@ static enum status may_go(struct client *c, const struct batch *b)
 	return ST_OK;
 }
 
+/* Of a batch that is bound to its server the policy says whether it may run, and how long. */
+static bool permits(struct client *c, const struct batch *b, struct judgment *j)
+{
+	struct exchange *x = c->exchange;
+	if (x->judged || !judge_may_reject(c, b))
+		return true;
+	bool permitted = judge_permits(c, b, j);
+	const struct route_config *config = config_of(&j->verdict);
+	x->timeout = config ? config->timeout : 0;
+	if (permitted)
+		return true;
+	last_route_judged(c, &j->verdict);
+	statement_log_rejected(c, b, &j->verdict);
+	return false;
+}
+
 enum status relay_route_batch(struct client *c, const struct batch *b, const uint8_t *bytes)
 {
 	struct exchange *x = c->exchange;
@@ -374,10 +395,8 @@ enum status relay_route_batch(struct client *c, const struct batch *b, const uin
 	if (may_go(c, b) == ST_AGAIN)
 		return ST_AGAIN;
 	struct judgment j;
-	bool rejected = !x->judged && !judge_permits(c, b, &j);
-	if (rejected)
-		statement_log_rejected(c, b, &j.verdict);
-	enum status status = rejected               ? refuse_in_place(x, b, &j.verdict)
+	bool permitted = permits(c, b, &j);
+	enum status status = !permitted             ? refuse_in_place(x, b, &j.verdict)
 	                     : refusal_is_due(x, b) ? refuse_in_place(x, b, NULL)
 	                                            : forward(c, b, bytes);
 	if (status != ST_OK) {

@@ -62,7 +62,8 @@ struct exchange {
 	double last_write;       /* that it has to see: see struct demand */
 	struct need need;        /* what else it has to */
 	uint64_t key;            /* of what it writes; 0: none, or several */
-	double timeout;          /* s, of the route that the policy has given last; 0: none */
+	double timeout;          /* s, of the route that the policy has given last; 0: none;
+	                            `timeouts` has those of what is under way */
 	struct route *mirror;    /* likewise: where a copy of it goes; NULL: nowhere */
 	bool judged;             /* the policy has been asked of the batch that goes next */
 	unsigned block_effects;  /* of what began the block that is under way */
@@ -154,7 +155,8 @@ struct exchange {
 	struct buffer replay_long; /* its bytes, if they are too many for: */
 	/* What follows is not cleared for a new exchange. */
 	uint8_t replay_bytes[RELAY_AT_HAND];
-	struct measure measures[RELAY_PIPELINE]; /* a ring, as `flags` */
+	struct measure measures[RELAY_PIPELINE]; /* rings, as `flags` */
+	double timeouts[RELAY_PIPELINE];         /* of the policy's routes; 0: none */
 };
 
 /* Takes what it can of `bytes`; *used says how much. ST_OK: go on reading. ST_AGAIN: what is left

@@ -173,7 +173,6 @@ static enum fate take_error(struct exchange *x, struct answer_scan *s, const uin
 	if (x->touching == x->answered + 1) /* its settings are what they were */
 		x->touched.tail = x->touched.head + x->touched_before;
 	struct buffer instead = {0};
-	asked_refused(x, body, size);
 	bool stays = x->fatal && cutoff_may_stay(x);
 	enum status status = stays ? cutoff_take_fatal(x, body, size, &instead)
 	                           : report_error(x, e, body, size, &instead);
@@ -181,6 +180,11 @@ static enum fate take_error(struct exchange *x, struct answer_scan *s, const uin
 		client_drop(x->client);
 		return FATE_GONE;
 	}
+	if (!stays && buffer_size(&instead)) /* the client's error, not our stand-in's */
+		asked_refused(x, buffer_data(&instead) + WIRE_HEADER,
+		              buffer_size(&instead) - WIRE_HEADER);
+	else
+		asked_refused(x, body, size);
 	x->errored |= !stays && x->outstanding;
 	x->failed_open = x->open && x->outstanding == 0;
 	if (stays || buffer_size(&instead)) {

@@ -36,24 +36,24 @@ static bool wrote(const struct exchange *x)
 	return false;
 }
 
-/* The shorter one of the configured limit and the policy's. */
+/* Of the answer that is awaited: the shorter one of the configured limit and the policy's. */
 static double query_limit(const struct client *c, const struct exchange *x)
 {
-	double limit = c->config->query_timeout;
-	return x->timeout > 0 && (limit <= 0 || x->timeout < limit) ? x->timeout : limit;
+	double limit = c->config->query_timeout, own = x->timeouts[x->first];
+	return own > 0 && (limit <= 0 || own < limit) ? own : limit;
 }
 
 static bool check_query(struct client *c, struct exchange *x, double now)
 {
-	double limit = query_limit(c, x);
-	if (!x->outstanding || !passed(limit, x->batch_since, now))
+	double limit = x->outstanding ? query_limit(c, x) : 0;
+	if (!passed(limit, x->batch_since, now))
 		return false;
 	if (x->timed_out && passed(limit + CANCEL_GRACE, x->batch_since, now))
 		return end(c, wrote(x) ? "08007" : "57014",
 		           "the server has not cancelled a statement after query_timeout");
 	if (!x->timed_out)
 		cancel_exchange(c->worker, x);
-	x->by_policy = limit == x->timeout;
+	x->by_policy = limit == x->timeouts[x->first];
 	x->timed_out = true;
 	return false;
 }

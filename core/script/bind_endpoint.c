@@ -234,6 +234,15 @@ void push_endpoint(lua_State *L, int cluster, unsigned index)
 	lua_remove(L, -2);
 }
 
+void push_own_endpoint(lua_State *L, int cluster, const struct endpoint *e)
+{
+	const struct cluster_handle *owner = lua_touserdata(L, cluster);
+	if (e && e->cluster == owner->cluster)
+		push_endpoint(L, cluster, e->index);
+	else
+		lua_pushnil(L);
+}
+
 void open_endpoint(lua_State *L)
 {
 	static const luaL_Reg metamethods[] = {{"__tostring", endpoint_tostring}, {NULL, NULL}};

@@ -83,6 +83,9 @@ static int set_policy(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
 	lua_settop(L, 3);
+	if (!h->state->embedded && !h->state->loading)
+		misuse(L, "moongate.router: a router is made when the script is loaded, and never "
+		          "again");
 	if (!lua_isnil(L, 2) && h->policy.handle) {
 		lua_pushnil(L);
 		lua_pushliteral(L, "its cluster has a policy already: give it to one of them");

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "cluster/scopes.h"
 #include "script/handles.h"
+#include "script/misuse.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +88,10 @@ static int hit_own(lua_State *L)
 static int new_rule(lua_State *L)
 {
 	const char *name = luaL_checkstring(L, 1);
+	const struct state *state = state_of(L);
+	if (state->fence.depth > 0 && !state->loading) /* nothing would keep it for the verdict */
+		misuse(L,
+		       "core.rule: rules are made when the script is loaded, not for each query");
 	struct rule *rule = lua_newuserdatauv(L, sizeof *rule, 0);
 	*rule = (struct rule){.shown.name = rule->name};
 	snprintf(rule->name, sizeof rule->name, "%.*s",

@@ -21,12 +21,8 @@ static const char *const names[] = {
 
 static int push_place(lua_State *L, const struct endpoint *e)
 {
-	if (!e) {
-		lua_pushnil(L);
-		return 1;
-	}
 	lua_getiuservalue(L, lua_upvalueindex(UP_HANDLE), USER_CLUSTER);
-	push_endpoint(L, lua_gettop(L), e->index);
+	push_own_endpoint(L, lua_gettop(L), e);
 	return 1;
 }
 

@@ -130,6 +130,10 @@ const struct catalog *cluster_handle_catalog(const struct cluster_handle *h);
 /* Pushes the one userdata that stands for this endpoint. `cluster` is an absolute index. */
 void push_endpoint(lua_State *L, int cluster, unsigned index);
 
+/* The same; nil for one of another cluster, such as a session keeps whose endpoint a reload has
+ * removed, and for NULL. */
+void push_own_endpoint(lua_State *L, int cluster, const struct endpoint *e);
+
 /* Pushes a view of what statements have cost: `query.stats` of the query handle at `handle`, whose
  * owner is the cluster's handle; and `endpoint.stats` of the endpoint's handle there. Absolute
  * indexes. */

@@ -111,10 +111,8 @@ static int push_arguments(lua_State *L, const struct call *call)
 		lua_createtable(L, 0, 4);
 		set_text(L, "sqlstate", call->error->sqlstate);
 		set_text(L, "message", call->error->message);
-		if (call->error->endpoint) {
-			push_endpoint(L, 2, call->error->endpoint->index);
-			lua_setfield(L, -2, "endpoint");
-		}
+		push_own_endpoint(L, 2, call->error->endpoint);
+		lua_setfield(L, -2, "endpoint");
 		return 2;
 	case HOOKS:
 		break;

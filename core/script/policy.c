@@ -248,21 +248,30 @@ static int copy_vars(lua_State *L)
 	return 1;
 }
 
-void policy_session_move(struct policy *from, struct policy *to, struct session_facts *session)
+/* Reads them from a stack of its own: both policies may be of one script, which has but one. */
+static int move_vars(const struct policy *from, const struct policy *to, int vars)
 {
-	struct move move = {from->L, session->vars};
-	session->vars = 0;
-	if (move.vars == 0 || !from->L || !to->L)
-		return;
-	int top = lua_gettop(from->L);
+	struct move move = {from->state->thread, vars};
+	int moved = 0;
 	lua_pushvalue(from->L, from->anchor + 1);
+	lua_xmove(from->L, move.from, 1);
 	lua_pushcfunction(to->L, copy_vars);
 	lua_pushvalue(to->L, to->anchor + 1);
 	lua_pushlightuserdata(to->L, &move);
 	if (lua_pcall(to->L, 2, 1, 0) == LUA_OK)
-		session->vars = (int)lua_tointeger(to->L, -1);
+		moved = (int)lua_tointeger(to->L, -1);
 	lua_pop(to->L, 1);
-	lua_settop(from->L, top); /* also where the copy broke off */
+	lua_settop(move.from, 0); /* also where the copy broke off */
+	return moved;
+}
+
+void policy_session_move(struct policy *from, struct policy *to, struct session_facts *session)
+{
+	struct session_facts before = {.vars = session->vars};
+	session->vars = 0;
+	if (before.vars != 0 && from->L && to->L)
+		session->vars = move_vars(from, to, before.vars);
+	policy_session_end(from, &before);
 }
 
 const char *verdict_name(const struct verdict *v)

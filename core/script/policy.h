@@ -37,7 +37,8 @@ struct session_facts {
 struct transaction_facts {
 	bool read_only, deferrable;
 	const char *isolation;     /* "serializable", "repeatable read"; NULL: the session's own */
-	struct endpoint *endpoint; /* where it runs; NULL: its first statement is to choose */
+	struct endpoint *endpoint; /* where it runs, perhaps of another script's cluster; NULL: its
+	                              first statement is to choose */
 	double age;                /* s since it began, as far as that was counted */
 };
 
@@ -128,7 +129,8 @@ struct admission {
 };
 struct admission policy_connect(struct policy *policy, struct session_facts *session);
 
-/* on_error(query, error): a query has failed there; `endpoint` may be NULL. */
+/* on_error(query, error): a query has failed there; `endpoint` may be NULL, or of another script's
+ * cluster. */
 struct query_error {
 	const char *sqlstate, *message;
 	const struct endpoint *endpoint;
@@ -138,8 +140,9 @@ void policy_tell_error(struct policy *policy, const struct query *query,
 
 void policy_session_end(struct policy *policy, struct session_facts *session);
 
-/* Another script's policy decides for the session from now on. Of its `vars`, strings, numbers and
- * booleans go along, by such keys; all of them are lost where memory is short. */
+/* Another policy decides for the session from now on, of this script or of the next one. Of its
+ * `vars`, strings, numbers and booleans go along, by such keys; all of them are lost where memory
+ * is short. */
 void policy_session_move(struct policy *from, struct policy *to, struct session_facts *session);
 
 #endif
