@@ -26,6 +26,7 @@ build = {
     lua = {
       ["moongate"] = "lua/moongate/init.lua",
       ["moongate.clock"] = "lua/moongate/clock.lua",
+      ["moongate.examples"] = "lua/moongate/examples.lua",
       ["moongate.health"] = "lua/moongate/health.lua",
       ["moongate.options"] = "lua/moongate/options.lua",
       ["moongate.policies.analytics_pool"] = "lua/moongate/policies/analytics_pool.lua",
