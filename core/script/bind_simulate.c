@@ -117,15 +117,21 @@ static int judge(lua_State *L)
 	double since = luaL_optnumber(L, 4, INFINITY), now = clock_now();
 	uint64_t key = 0;
 	struct session_facts session = take_session(L, 3);
-	const struct query q = {
-	        .facts = classifier_facts(state_classifier(L, h->state), NULL, sql, size, true),
-	        .sql = sql,
-	        .sql_size = size,
-	        .standard_strings = true,
-	        .in_transaction = take_flag(L, 3, "in_transaction"),
-	        .parameters = take_count(L, 3, "parameters", 0),
-	        .key = &key,
-	        .session = &session};
+	static const struct transaction_facts block;
+	bool in_block = take_flag(L, 3, "in_transaction");
+	struct facts facts =
+	        *classifier_facts(state_classifier(L, h->state), NULL, sql, size, true);
+	if (in_block) /* that may write, where all statements are writes */
+		facts.intent = INTENT_WRITE;
+	const struct query q = {.facts = &facts,
+	                        .sql = sql,
+	                        .sql_size = size,
+	                        .standard_strings = true,
+	                        .in_transaction = in_block,
+	                        .transaction = in_block ? &block : NULL,
+	                        .parameters = take_count(L, 3, "parameters", 0),
+	                        .key = &key,
+	                        .session = &session};
 	struct verdict v = cluster_handle_decide(L, 1, &q);
 	lua_pushinteger(L, session.vars);
 	lua_setfield(L, 3, "vars");

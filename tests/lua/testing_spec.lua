@@ -87,6 +87,17 @@ describe("an expectation", function()
     assert.same({ "u", "d", "a", "10.0.0.1", true, 3, { a = "it's 100%", b = "2" } }, seen)
   end)
 
+  it("has statements in a block that may write, where all are writes", function()
+    local seen
+    local e = expect(watching(function(query)
+      seen = { query.intent, query.transaction and query.transaction.read_only, query.bound }
+    end))
+    e:as { in_transaction = true }:sends "select 1"
+    assert.same({ "write", false, false }, seen)
+    e:as {}:sends "select 1"
+    assert.same({ "read", nil, false }, seen)
+  end)
+
   it("keeps a session's notes until another one asks", function()
     local count
     local e = expect(watching(function(query)
