@@ -189,6 +189,18 @@ describe("a policy's own examples", function()
       testing.cluster { replicas = { { name = "copy" } } }))
   end)
 
+  it("may say all that they may when the policy is loaded", function()
+    local message = complaint(function()
+      testing.run(with {
+        { name = "numbers are tags", sql = "select 1", tags = { at = 7 }, expect = "replica-1" },
+        { name = "its message is known", sql = "truncate t", expect = "reject: not here" },
+        { name = "and no other will do", sql = "truncate t", expect = "reject: nowhere" },
+      })
+    end)
+    assert.equal("testing.run: 1 of 3 examples do not hold:\n  example 3, and no other will do: "
+      .. '"truncate t" should come to reject: nowhere, but it is rejected with 57014: not here', message)
+  end)
+
   it("are told apart when some do not hold", function()
     local message = complaint(function()
       testing.run(with {
