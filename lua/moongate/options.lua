@@ -112,8 +112,8 @@ local region = text("the name of a region")
 local url = text("a URL, such as \"postgres://user@host:5432/database\"")
 
 ---What to say of a name that is none of these.
-local function hint(name, known)
-  local suggestion = M.suggest(name, known)
+local function hint(key, known)
+  local suggestion = M.suggest(key, known)
   if suggestion ~= "" then return suggestion end
   return "; there are " .. (#known > 0 and table.concat(known, ", ") or "none")
 end

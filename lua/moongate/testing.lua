@@ -54,7 +54,7 @@ end
 ---The cluster that a policy is tried on: options of moongate.cluster, in which URLs may be left out.
 ---Endpoints without a name are called "primary", "replica-1", "replica-2" ...; without `replicas`
 ---there are two.
----@type fun(opts: table): moongate.testing.Cluster
+---@type fun(opts: moongate.ClusterOptions): moongate.testing.Cluster
 M.cluster = core.checked("testing.cluster", function(opts)
   local config, why = describe(opts)
   if not config then return nil, why end
@@ -160,7 +160,7 @@ local function judge(self, sql, situation)
 end
 
 ---Something to expect of a policy: what moongate.cluster takes as `policy`.
----@type fun(policy: fun(cluster: moongate.Cluster)): moongate.testing.Expectation
+---@type fun(policy: moongate.Factory): moongate.testing.Expectation
 M.expect = core.checked("testing.expect", function(policy)
   local meta = type(policy) == "table" and getmetatable(policy)
   if type(policy) ~= "function" and not (type(meta) == "table" and meta.__call) then
@@ -350,7 +350,7 @@ end
 ---do not hold: { sql =, expect = the name of a route or an endpoint, "reject" or "reject: MESSAGE" },
 ---and if need be what it is called (`name`), the `rule` that decides, what is `given` at endpoints, and
 ---who asks, as in expect(...):as.
----@type fun(policy: fun(cluster: moongate.Cluster), on?: moongate.testing.Cluster): integer
+---@type fun(policy: moongate.Factory, on?: moongate.testing.Cluster): integer
 ---Returns how many there are.
 M.run = core.checked("testing.run", function(policy, on)
   local list, why = examples_of(policy, on)
