@@ -53,6 +53,47 @@ local function run(block)
   end
 end
 
+-- A heading's anchor.
+local function anchor_of(heading)
+  return (heading:lower():gsub("[^%w%s_-]", ""):gsub("%s", "-"))
+end
+
+local function anchors_in(path)
+  local found, in_code = {}, false
+  for line in io.lines(path) do
+    if line:find "^```" then in_code = not in_code end
+    local heading = not in_code and line:match "^#+ (.*)"
+    if heading then found[anchor_of(heading)] = true end
+  end
+  return found
+end
+
+-- What a link in the document at `path` leads to: files, and headings in documents.
+local function follow(path, link)
+  local file, anchor = link:match "^([^#]*)#?(.*)$"
+  local target = file == "" and path or (path:match "^.*/" or "") .. file
+  assert(uv.fs_stat(target), ("%s: %s is not there"):format(path, link))
+  assert(anchor == "" or anchors_in(target)[anchor], ("%s: there is no heading %s"):format(path, link))
+end
+
+describe("the documents", function()
+  local paths = { "README.md" }
+  for name in uv.fs_scandir_next, uv.fs_scandir "docs" do paths[#paths + 1] = "docs/" .. name end
+
+  it("have links that lead somewhere", function()
+    for _, path in ipairs(paths) do
+      for link in assert(io.open(path)):read("a"):gmatch "%]%(([^)%s]+)%)" do
+        if not link:find "^%a+:" then follow(path, link) end
+      end
+    end
+  end)
+
+  it("are all listed in README.md", function()
+    local readme = assert(io.open "README.md"):read "a"
+    for i = 2, #paths do assert.is_truthy(readme:find("](" .. paths[i] .. ")", 1, true), paths[i]) end
+  end)
+end)
+
 describe("docs/scripting.md", function()
   local found = blocks()
 
