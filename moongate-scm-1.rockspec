@@ -28,6 +28,7 @@ build = {
       ["moongate.clock"] = "lua/moongate/clock.lua",
       ["moongate.examples"] = "lua/moongate/examples.lua",
       ["moongate.health"] = "lua/moongate/health.lua",
+      ["moongate.meta"] = "lua/moongate/meta.lua",
       ["moongate.options"] = "lua/moongate/options.lua",
       ["moongate.policies.analytics_pool"] = "lua/moongate/policies/analytics_pool.lua",
       ["moongate.policies.least_loaded"] = "lua/moongate/policies/least_loaded.lua",

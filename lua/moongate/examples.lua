@@ -28,7 +28,8 @@ local function tags(value, where)
   return checked
 end
 
-local examples = checks.list_of(checks.options_of({
+---A check of one example.
+M.example = checks.options_of({
   sql = checks.text("a statement"),
   expect = checks.text("the name of a route or an endpoint, \"reject\" or \"reject: MESSAGE\""),
   name = name,
@@ -44,7 +45,9 @@ local examples = checks.list_of(checks.options_of({
   given = function(value) return value end,
   wrote = checks.seconds,
   hour = checks.integer(0, 23),
-}, { "sql", "expect" }), "a list of { sql = ..., expect = ... }")
+}, { "sql", "expect" })
+
+local examples = checks.list_of(M.example, "a list of { sql = ..., expect = ... }")
 
 ---The same factory; `tests` of the policies that it makes have the right form.
 ---@param factory? fun(cluster: moongate.Cluster): any

@@ -111,6 +111,13 @@ local name = text("a name")
 local region = text("the name of a region")
 local url = text("a URL, such as \"postgres://user@host:5432/database\"")
 
+---What to say of a name that is none of these.
+local function hint(key, known)
+  local suggestion = M.suggest(key, known)
+  if suggestion ~= "" then return suggestion end
+  return "; there are " .. (#known > 0 and table.concat(known, ", ") or "none")
+end
+
 ---A check of a table that may hold the options of `schema` (name -> check) and no others.
 ---@param schema table<string, function>
 ---@param required? string[]
@@ -125,7 +132,7 @@ local function options_of(schema, required)
     for _, key in ipairs(sorted_keys(value)) do
       local check = schema[key]
       if not check then
-        return nil, ("unknown option \"%s%s\"%s"):format(prefix, tostring(key), M.suggest(key, known))
+        return nil, ("unknown option \"%s%s\"%s"):format(prefix, tostring(key), hint(key, known))
       end
       local why
       checked[key], why = check(value[key], prefix .. key)

@@ -65,7 +65,7 @@ end
 ---  hour          { 22, 6 }: from 22:00 until 5:59 where the router runs; "22-6"; or a list of such
 ---  test          a function(query)
 ---  name          what the rule is called; made from its criteria otherwise
----@type fun(spec: table|fun(query: moongate.Query): any): moongate.Condition
+---@type fun(spec: moongate.rules.When|fun(query: moongate.Query): any): moongate.Condition
 M.when = core.checked("rules.when", function(spec)
   if type(spec) == "function" then return condition(spec, "function") end
   if is_condition(spec) then return nil, "it is given what a when { ... } has made already" end
@@ -189,7 +189,7 @@ end)
 ---An action: beyond so many queries a second for each key it decides, within them the next rules do.
 ---Each worker of a router counts for itself, and remembers some 10,000 keys; a query without the key
 ---is not limited.
----@type fun(opts: table): moongate.Action
+---@type fun(opts: moongate.rules.LimitOptions): moongate.Action
 ---opts: key (as for percent), rate (queries per second), burst (that may come at once; default: rate),
 ---["else"] or otherwise (a route, an endpoint or a rejection; default: a rejection with SQLSTATE 53400)
 M.limit = core.checked("rules.limit", function(opts)

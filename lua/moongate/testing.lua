@@ -15,6 +15,7 @@
 -- SPDX-License-Identifier: MIT
 local clock = require "moongate.clock"
 local core = require "moongate.core"
+local examples = require "moongate.examples"
 local options = require "moongate.options"
 require "moongate" -- cluster:route
 core.own()
@@ -53,7 +54,7 @@ end
 ---The cluster that a policy is tried on: options of moongate.cluster, in which URLs may be left out.
 ---Endpoints without a name are called "primary", "replica-1", "replica-2" ...; without `replicas`
 ---there are two.
----@type fun(opts: table): moongate.testing.Cluster
+---@type fun(opts: moongate.ClusterOptions): moongate.testing.Cluster
 M.cluster = core.checked("testing.cluster", function(opts)
   local config, why = describe(opts)
   if not config then return nil, why end
@@ -159,7 +160,7 @@ local function judge(self, sql, situation)
 end
 
 ---Something to expect of a policy: what moongate.cluster takes as `policy`.
----@type fun(policy: fun(cluster: moongate.Cluster)): moongate.testing.Expectation
+---@type fun(policy: moongate.Factory): moongate.testing.Expectation
 M.expect = core.checked("testing.expect", function(policy)
   local meta = type(policy) == "table" and getmetatable(policy)
   if type(policy) ~= "function" and not (type(meta) == "table" and meta.__call) then
@@ -310,18 +311,9 @@ function expectation_methods:hits()
   return hits
 end
 
-local example_schema = {
-  sql = a_string,
-  expect = checks.text "the name of a route or an endpoint, or \"reject\"",
-  rule = a_string,
-  given = function(value) return value end,
-}
-for key, check in pairs(situation_schema) do example_schema[key] = check end
-local check_example = checks.options_of(example_schema, { "sql", "expect" })
-
 local function is_as_expected(judgment, expected)
-  if judgment.kind == "reject" then return expected == "reject" end
   if judgment.verdict == expected then return true end
+  if judgment.kind == "reject" then return expected == "reject" end
   return #judgment.candidates == 1 and judgment.candidates[1] == expected
 end
 
@@ -347,29 +339,31 @@ local function examples_of(policy, on)
   if on then self:on(on) end
   local cluster, why = cluster_of(self)
   if not cluster then return nil, why end
-  local examples = type(self.made) == "table" and self.made.tests
-  if type(examples) ~= "table" or #examples == 0 then
+  local list = type(self.made) == "table" and self.made.tests
+  if type(list) ~= "table" or #list == 0 then
     return nil, "the policy has no examples: its factory returns { route =, tests = { { sql =, expect = } } }"
   end
-  return examples
+  return list
 end
 
 ---Tries the policy's own examples, each in a session and on a cluster of its own, and raises if some
----do not hold: { sql =, expect = the name of a route or an endpoint, or "reject" }, and if need be
----`rule` that decides, what is `given` at endpoints, and who asks, as in expect(...):as.
----@type fun(policy: fun(cluster: moongate.Cluster), on?: moongate.testing.Cluster): integer
+---do not hold: { sql =, expect = the name of a route or an endpoint, "reject" or "reject: MESSAGE" },
+---and if need be what it is called (`name`), the `rule` that decides, what is `given` at endpoints, and
+---who asks, as in expect(...):as.
+---@type fun(policy: moongate.Factory, on?: moongate.testing.Cluster): integer
 ---Returns how many there are.
 M.run = core.checked("testing.run", function(policy, on)
-  local examples, why = examples_of(policy, on)
-  if not examples then return nil, why end
+  local list, why = examples_of(policy, on)
+  if not list then return nil, why end
   local failures = {}
-  for i, each in ipairs(examples) do
-    local example, wrong = check_example(each, ("tests[%d]"):format(i))
+  for i, each in ipairs(list) do
+    local example, wrong = examples.example(each, ("tests[%d]"):format(i))
     wrong = wrong or try(policy, on, example)
-    if wrong then failures[#failures + 1] = ("\n  example %d: %s"):format(i, wrong) end
+    local name = example and example.name and (", %s"):format(example.name) or ""
+    if wrong then failures[#failures + 1] = ("\n  example %d%s: %s"):format(i, name, wrong) end
   end
-  if #failures == 0 then return #examples end
-  return nil, ("%d of %d examples do not hold:%s"):format(#failures, #examples, table.concat(failures))
+  if #failures == 0 then return #list end
+  return nil, ("%d of %d examples do not hold:%s"):format(#failures, #list, table.concat(failures))
 end)
 
 return M

@@ -62,8 +62,9 @@ describe("options", function()
       cluster_complaint { primary = URL, pool = { sise = 1 } })
     assert.equal('moongate.cluster: unknown option "replicas[2].wieght" (did you mean "weight"?)',
       cluster_complaint { primary = URL, replicas = { URL, { url = URL, wieght = 1 } } })
-    assert.equal('moongate.cluster: unknown option "xyzzy"', cluster_complaint { primary = URL, xyzzy = 1 })
-    assert.equal('moongate.cluster: unknown option "1"', cluster_complaint { URL })
+    assert.equal('moongate.cluster: unknown option "health.xyzzy"; there are fall, interval, rise, slow_start, timeout',
+      cluster_complaint { primary = URL, health = { xyzzy = 1 } })
+    assert.matches('^moongate.cluster: unknown option "1"; there are backoff, breaker, ', cluster_complaint { URL })
   end)
 
   it("says what is missing", function()

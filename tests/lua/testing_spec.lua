@@ -87,6 +87,17 @@ describe("an expectation", function()
     assert.same({ "u", "d", "a", "10.0.0.1", true, 3, { a = "it's 100%", b = "2" } }, seen)
   end)
 
+  it("has statements in a block that may write, where all are writes", function()
+    local seen
+    local e = expect(watching(function(query)
+      seen = { query.intent, query.transaction and query.transaction.read_only, query.bound }
+    end))
+    e:as { in_transaction = true }:sends "select 1"
+    assert.same({ "write", false, false }, seen)
+    e:as {}:sends "select 1"
+    assert.same({ "read", nil, false }, seen)
+  end)
+
   it("keeps a session's notes until another one asks", function()
     local count
     local e = expect(watching(function(query)
@@ -176,6 +187,18 @@ describe("a policy's own examples", function()
     }))
     assert.equal(1, testing.run(with { { sql = "select 1", expect = "copy" } },
       testing.cluster { replicas = { { name = "copy" } } }))
+  end)
+
+  it("may say all that they may when the policy is loaded", function()
+    local message = complaint(function()
+      testing.run(with {
+        { name = "numbers are tags", sql = "select 1", tags = { at = 7 }, expect = "replica-1" },
+        { name = "its message is known", sql = "truncate t", expect = "reject: not here" },
+        { name = "and no other will do", sql = "truncate t", expect = "reject: nowhere" },
+      })
+    end)
+    assert.equal("testing.run: 1 of 3 examples do not hold:\n  example 3, and no other will do: "
+      .. '"truncate t" should come to reject: nowhere, but it is rejected with 57014: not here', message)
   end)
 
   it("are told apart when some do not hold", function()
