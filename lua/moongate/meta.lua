@@ -331,6 +331,7 @@
 ---@field tables string|string[]|nil       without a schema those of any schema are meant
 ---@field functions string|string[]|nil
 ---@field in_transaction boolean?
+---@field writes boolean?      as query.writes
 ---@field tag table<string, string|string[]|boolean>?  true: there is one, false: there is none
 ---@field hour string|string[]|integer[]|nil  { 22, 6 }: from 22:00 until 5:59 where the router runs; "22-6"
 ---@field test (fun(query: moongate.Query): any)?
