@@ -65,8 +65,10 @@ bool hook_call(struct state *state, struct hook_health *h, const char *what, lua
 	lua_State *L = state->thread;
 	lua_pushcfunction(L, body);
 	lua_pushlightuserdata(L, arg);
+	state->asking++; /* what it would make would be made again and again */
 	fence_enter(L, fence, &limits, &saved);
 	int failed = lua_pcall(L, 1, 0, 0);
+	state->asking--;
 	fence_leave(L, fence, &saved);
 	if (!failed && !fence->expired) {
 		h->streak = 0;
