@@ -152,7 +152,7 @@ $(BUILD)/tests/%: tests/core/%.c $(MODULE_OBJ) $(UNIT_ROUTER)
 # It counts allocations, inside of the libraries that are linked into it.
 $(BUILD)/tests/bench_decide: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
-$(BUILD)/tests/bench_%: tests/bench/%.c $(MODULE_OBJ)
+$(BUILD)/tests/bench_%: tests/bench/%.c $(wildcard tests/bench/*.h) $(MODULE_OBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(LDLIBS)
 

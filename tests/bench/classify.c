@@ -3,13 +3,13 @@
  * `make bench-classify`. CPU time of the thread, as others may be busy: medians of runs of many for
  * what is usual, the best of three for the worst. */
 /* SPDX-License-Identifier: MIT */
+#include "bench.h"
 #include "sql/catalog_builder.h"
 #include "sql/classifier.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define RUNS  9
 #define CALLS 200000
@@ -61,19 +61,6 @@ static const struct worst {
         {"bytes", "select ", "\x01", ""},
 };
 
-static double cpu_now(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
 static double hit(struct classifier *c, const struct catalog *catalog, const char *sql)
 {
 	double times[RUNS];
@@ -84,8 +71,7 @@ static double hit(struct classifier *c, const struct catalog *catalog, const cha
 			classifier_facts(c, catalog, sql, size, true);
 		times[run] = (cpu_now() - start) / CALLS;
 	}
-	qsort(times, RUNS, sizeof(times[0]), compare);
-	return times[RUNS / 2];
+	return median(times, RUNS);
 }
 
 /* A cache of one entry, asked for two statements in turn, never hits. */

@@ -5,8 +5,9 @@
  * are counted: ours and Lua's, not those inside of libraries. */
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
+#include "bench.h"
+#include "bench_script.h"
 #include "cluster/simulate.h"
-#include "script/script.h"
 #include "sql/classifier.h"
 #include "sql/lexer.h"
 
@@ -14,19 +15,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #define RUNS 9
 
 static const char statement[] = "SELECT abalance FROM pgbench_accounts WHERE aid = 12345;";
-static const char rules[] = "local r = require 'moongate.rules' "
-                            "return r.first { "
-                            "r.when { kind = 'truncate' }, r.reject 'no', "
-                            "r.when { user = 'report' }, r.to(writes), "
-                            "r.when { intent = 'read', tables = { 'audit_log' } }, r.to(writes), "
-                            "r.when { intent = 'read' }, r.to(reads), "
-                            "r.to(writes) }";
+static const char five_rules[] = "return first { "
+                                 "when { kind = 'truncate' }, rules.reject 'no', "
+                                 "when { user = 'report' }, to(writes), "
+                                 "when { intent = 'read', tables = { 'audit_log' } }, to(writes), "
+                                 "when { intent = 'read' }, to(reads), "
+                                 "to(writes) }";
 static const char split[] = "return function(query) "
                             "if query.intent == 'read' then return reads end return writes end";
 
@@ -116,19 +114,6 @@ static void decide(struct bench *b)
 	pick(b);
 }
 
-static double cpu_now(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
 static void measure(const char *name, struct bench *b, step_fn *step, int calls, double share)
 {
 	double times[RUNS];
@@ -140,40 +125,14 @@ static void measure(const char *name, struct bench *b, step_fn *step, int calls,
 			step(b);
 		times[run] = (cpu_now() - start) / calls * share * 1e9;
 	}
-	qsort(times, RUNS, sizeof times[0], compare);
-	printf("%-44s %8.1f ns %6.2f allocations\n", name, times[RUNS / 2],
+	printf("%-44s %8.1f ns %6.2f allocations\n", name, median(times, RUNS),
 	       (double)(allocations - before) / RUNS / calls * share);
-}
-
-static struct script *load(struct context *context, const char *policy)
-{
-	char path[] = "/tmp/moongate-bench-XXXXXX", error[256];
-	int fd = mkstemp(path);
-	if (fd < 0)
-		exit(1);
-	dprintf(fd,
-	        "local moongate = require 'moongate' return moongate.router { listen = '[::1]:0', "
-	        "cluster = moongate.cluster { primary = 'postgres://localhost:1', "
-	        "replicas = { 'postgres://localhost:2', 'postgres://localhost:3' }, "
-	        "policy = function(cluster) "
-	        "local reads = cluster:route { to = 'replicas', fallback = 'primary' } "
-	        "local writes = cluster:route { to = 'primary', hold = 30 } %s end } }",
-	        policy);
-	close(fd);
-	struct script_options options = {.lua_path = "lua/?.lua;lua/?/init.lua"};
-	struct script *script = script_load(context, path, &options, error, sizeof error);
-	unlink(path);
-	if (!script) {
-		fprintf(stderr, "%s\n", error);
-		exit(1);
-	}
-	return script;
 }
 
 /* Asks this policy's script: its call, and with `all` the steps that do not depend on it. */
 static void measure_policy(struct context *context, const char *name, const char *policy, bool all)
 {
-	struct script *script = load(context, policy);
+	struct script *script = load_policy(context, policy);
 	const struct script_cluster *home = script_cluster_at(script, 0);
 	struct bench b = {.classifier = classifier_new(1000),
 	                  .session = {.user = "app", .database = "app"},
@@ -201,7 +160,7 @@ int main(void)
 	b.classifier = classifier_new(1);
 	measure("classify it: a miss", &b, miss, 5000, 0.5);
 	classifier_free(b.classifier);
-	measure_policy(&context, "call a policy of five rules", rules, false);
+	measure_policy(&context, "call a policy of five rules", five_rules, false);
 	measure_policy(&context, "call read_write_split", split, true);
 	ev_loop_destroy(context.loop);
 	return 0;

@@ -3,12 +3,8 @@
  *
  * Build and run with `make bench-policy`. */
 /* SPDX-License-Identifier: MIT */
-#include "script/script.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
+#include "bench.h"
+#include "bench_script.h"
 
 #define CALLS          2000000
 #define RUNS           7
@@ -44,42 +40,6 @@ static const char *const bodies[][2] = {
         {"analytics_pool", "return require 'moongate.policies.analytics_pool' (cluster)"},
 };
 
-static struct script *load(struct context *context, const char *body)
-{
-	char path[] = "/tmp/moongate-bench-XXXXXX", error[256];
-	int fd = mkstemp(path);
-	if (fd < 0)
-		exit(1);
-	dprintf(fd,
-	        "local moongate = require 'moongate' local rules = require 'moongate.rules' "
-	        "local first, when, to, limit = rules.first, rules.when, rules.to, rules.limit "
-	        "return moongate.router { listen = '[::1]:0', "
-	        "cluster = moongate.cluster { primary = 'postgres://localhost:1', "
-	        "replicas = { 'postgres://localhost:2', 'postgres://localhost:3' }, "
-	        "policy = function(cluster) "
-	        "local reads = cluster:route { to = 'replicas' } "
-	        "local writes = cluster:route { to = 'primary' } "
-	        "local primary, replicas = cluster.primary, cluster.replicas "
-	        "%s end } }",
-	        body);
-	close(fd);
-	struct script_options options = {.lua_path = "lua/?.lua;lua/?/init.lua"};
-	struct script *script = script_load(context, path, &options, error, sizeof error);
-	unlink(path);
-	if (!script) {
-		fprintf(stderr, "%s\n", error);
-		exit(1);
-	}
-	return script;
-}
-
-static double cpu_now(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
-
 static double measure(struct policy *policy)
 {
 	static const char *const tables[] = {"customers", "invoices"};
@@ -108,7 +68,7 @@ int main(void)
 	struct context context = {.log = {LOG_WARN, STDERR_FILENO},
 	                          .loop = ev_loop_new(EVFLAG_AUTO)};
 	for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
-		struct script *script = load(&context, bodies[i][1]);
+		struct script *script = load_policy(&context, bodies[i][1]);
 		printf("%-45s %6.1f ns\n", bodies[i][0],
 		       measure(script_cluster_at(script, 0)->policy));
 		script_free(script);
