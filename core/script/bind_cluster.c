@@ -396,6 +396,9 @@ static int cluster_close(lua_State *L)
 		return luaL_error(L, "cluster:close: the router closes its clusters itself");
 	if (policy_busy(&h->policy))
 		return luaL_error(L, "cluster:close: its policy is being asked");
+	if (h->state->fence.depth > 0) /* what runs the loop may be at work for it */
+		return luaL_error(L, "cluster:close: neither a policy nor a hook nor a timer can "
+		                     "close a cluster");
 	return cluster_gc(L);
 }
 

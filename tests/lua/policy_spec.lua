@@ -223,6 +223,25 @@ describe("a policy in the module", function()
     assert.is_true(ticks > 0)
   end)
 
+  it("cannot close a cluster by its hooks or timers, which run while the cluster is at work", function()
+    local answers = {}
+    local function close(who) answers[who] = select(2, pcall(cluster.close, cluster)) end
+    cluster = moongate.cluster {
+      primary = "postgres://localhost:1/d",
+      pool = { acquire_timeout = 0.1 },
+      health = { interval = 0.02, fall = 1 },
+      policy = function()
+        return { route = function() end, on_endpoint_change = function() close "hook" end }
+      end,
+    }
+    local timer = moongate.every(0.02, function() close "timer" end)
+    cluster:query "select 1"
+    timer:stop()
+    local refusal = "cluster:close: neither a policy nor a hook nor a timer can close a cluster"
+    assert.same({ hook = refusal, timer = refusal }, answers)
+    cluster:close()
+  end)
+
   it("must be a function, or a table with one", function()
     assert.error_matches(function() with(function() return {} end) end,
       "policy must return a function%(query%), or a table")
