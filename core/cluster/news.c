@@ -4,6 +4,8 @@
 
 #include "cluster/cluster.h"
 
+#define AGAIN 0.1 /* s until what the listener itself has changed is told */
+
 /* All that is told of, in one number. */
 static unsigned look(const struct endpoint *e)
 {
@@ -17,6 +19,7 @@ static void on_time(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)loop;
 	(void)events;
 	struct cluster *c = LIST_ENTRY(timer, struct cluster, news.timer);
+	c->news.telling = true;
 	for (size_t i = 0; i < c->endpoint_count; i++) {
 		struct endpoint *e = c->endpoints[i];
 		unsigned now = look(e);
@@ -26,6 +29,7 @@ static void on_time(struct ev_loop *loop, ev_timer *timer, int events)
 		if (!e->absent)
 			c->news.fn(e, c->news.arg);
 	}
+	c->news.telling = false;
 }
 
 void news_listen(struct cluster *c, endpoint_changed_fn *fn, void *arg)
@@ -51,7 +55,7 @@ void news_note(struct cluster *c)
 		news = look(c->endpoints[i]) != c->endpoints[i]->told;
 	if (!news)
 		return;
-	ev_timer_set(&c->news.timer, 0, 0);
+	ev_timer_set(&c->news.timer, c->news.telling ? AGAIN : 0, 0);
 	ev_timer_start(c->context->loop, &c->news.timer);
 }
 

@@ -1,5 +1,6 @@
 /* news.h - who listens is told when what an endpoint is good for has changed: up or down, role,
- * standing, drained, read-only, its breaker. On the loop's next turn, once for each endpoint. */
+ * standing, drained, read-only, its breaker. On the loop's next turn, once for each endpoint; of
+ * what the listener has changed itself a little later, so that it cannot keep the loop busy. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_CLUSTER_NEWS_H
 #define MOONGATE_CLUSTER_NEWS_H
@@ -18,6 +19,7 @@ struct news {
 	endpoint_changed_fn *fn;
 	void *arg;
 	ev_timer timer;
+	bool telling; /* what changes meanwhile is the listener's doing */
 };
 
 /* From now on; one listener at most. */

@@ -91,7 +91,9 @@ enum status relay_send_batch(struct exchange *x, const struct batch *b, const ui
 	out->head = out->tail = 0;
 	if (!b->extended)
 		rewrite_drop_unnamed(x);
-	else if (!(c->pins & RELAY_PIN_SESSION) && !x->failed_open)
+	else if (!x->failed_open && c->pins & RELAY_PIN_SESSION)
+		rewrite_count(x, b, bytes);
+	else if (!x->failed_open)
 		status = rewrite_batch(x, b, bytes, out, &rewritten);
 	if (status == ST_OK && rewritten)
 		relay_to_server(x, buffer_data(out), buffer_size(out));

@@ -416,6 +416,17 @@ enum status rewrite_batch(struct exchange *x, const struct batch *b, const uint8
 	return status;
 }
 
+void rewrite_count(struct exchange *x, const struct batch *b, const uint8_t *bytes)
+{
+	for (size_t at = 0; at < b->size;) {
+		struct frame f;
+		if (wire_frame(bytes + at, b->size - at, &f) != ST_OK)
+			return;
+		x->sent += strchr("PBDCE", f.type) != NULL;
+		at += f.size;
+	}
+}
+
 static void undo(struct exchange *x, struct edit *e, bool failed_here)
 {
 	struct client *c = x->client;

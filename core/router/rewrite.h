@@ -14,6 +14,9 @@
 enum status rewrite_batch(struct exchange *x, const struct batch *b, const uint8_t *bytes,
                           struct buffer *out, bool *rewritten) MUST_CHECK;
 
+/* The batch goes as it is: only its completions are counted, which edits behind it go by. */
+void rewrite_count(struct exchange *x, const struct batch *b, const uint8_t *bytes);
+
 /* The batch that is being answered has failed here: what was still to be met of its edits did not
  * happen. */
 void rewrite_undo_batch(struct exchange *x);

@@ -137,6 +137,42 @@ describe("a policy in the router, when things get in its way,", function()
     assert.equal(("endpoint=127.0.0.1:%d bound=yes"):format(pg.primary.port), c:value "show moongate.last_route")
   end)
 
+  it("rejects what follows a flush in pool mode session, too", function()
+    start([[function()
+      return function(query)
+        if query.kind == "truncate" then return require "moongate".reject("no", "0A000") end
+      end
+    end]], "pool = { mode = 'session' },")
+    local c = client()
+    c:query "begin"
+    c:send(wire.parse("kept", "select 41 + 1") .. wire.bind("", "kept", {}) .. wire.execute "" .. wire.flush()
+      .. wire.extended "truncate seen" .. wire.sync())
+    assert.equal("0A000", code(c:result()))
+    c:query "rollback"
+    c:send(wire.bind("", "kept", {}) .. wire.execute "" .. wire.sync())
+    assert.equal("42", c:result().rows[1][1])
+  end)
+
+  it("may drain and undrain in its hook for just that, without keeping the router busy", function()
+    start [[function(cluster)
+      local calls = 0
+      return {
+        route = function(query)
+          if query.tags.begin then cluster.replicas[1]:drain() end
+          if query.tags.tell then return require "moongate".reject(tostring(calls)) end
+        end,
+        on_endpoint_change = function(e)
+          calls = calls + 1
+          if e.draining then e:undrain() else e:drain() end
+        end,
+      }
+    end]]
+    local c = client()
+    c:query "select 1 /* moongate: begin=1 */"
+    c:query "select pg_sleep(0.3)"
+    assert.is_true(tonumber(c:query("select 1 /* moongate: tell=1 */").error.M) < 20)
+  end)
+
   it("makes no rules and takes no shadow while it is asked, for nothing would keep them", function()
     start [[function(cluster)
       local moongate, core = require "moongate", require "moongate.core"
