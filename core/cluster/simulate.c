@@ -134,10 +134,11 @@ void cluster_simulate(struct cluster *c)
 	review(c);
 }
 
-/* All that cluster_simulate() changes of an endpoint, beside what cluster_review() finds anew. */
+/* All that cluster_simulate() changes of an endpoint, beside what cluster_review() finds anew; and
+ * what a policy may do to one while it is tried. */
 struct known {
 	enum role role;
-	bool awaited;
+	bool awaited, drained, ordered_out;
 	uint32_t timeline;
 	struct health health;
 	double lag, fresh_as_of;
@@ -155,6 +156,8 @@ static struct known known_of(const struct endpoint *e)
 {
 	struct known k = {.role = e->role,
 	                  .awaited = e->awaited,
+	                  .drained = e->drained,
+	                  .ordered_out = e->ordered_out,
 	                  .timeline = e->timeline,
 	                  .health = e->health,
 	                  .lag = e->lag,
@@ -168,6 +171,8 @@ static void put_back(struct endpoint *e, const struct known *k)
 {
 	e->role = k->role;
 	e->awaited = k->awaited;
+	e->drained = k->drained;
+	e->ordered_out = k->ordered_out;
 	e->timeline = k->timeline;
 	e->health = k->health;
 	e->lag = k->lag;

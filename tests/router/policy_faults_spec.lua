@@ -173,6 +173,21 @@ describe("a policy in the router, when things get in its way,", function()
     assert.is_true(tonumber(c:query("select 1 /* moongate: tell=1 */").error.M) < 20)
   end)
 
+  it("does nothing to its endpoints by being tried on examples", function()
+    start [[function(cluster)
+      local primary = cluster:route { to = "primary" }
+      return {
+        tests = { { sql = "select 1", tags = { drain = "1" }, expect = "primary" } },
+        route = function(query)
+          if query.tags.drain then cluster.replicas[1]:drain() end
+          if query.tags.tell then return require "moongate".reject(tostring(cluster.replicas[1].draining)) end
+          return primary
+        end,
+      }
+    end]]
+    assert.equal("false", client():query("select 1 /* moongate: tell=1 */").error.M)
+  end)
+
   it("makes no rules and takes no shadow while it is asked, for nothing would keep them", function()
     start [[function(cluster)
       local moongate, core = require "moongate", require "moongate.core"
