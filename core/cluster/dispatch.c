@@ -50,9 +50,9 @@ static void on_notice(struct pool_waiter *waiter)
 	d->on_wait(d);
 }
 
-static bool counts_as_held(enum parked reason)
+static bool counts_as_held(const struct dispatch *d, enum parked reason)
 {
-	return reason == PARKED_ENDPOINT || reason == PARKED_PAUSED;
+	return !d->copy && (reason == PARKED_ENDPOINT || reason == PARKED_PAUSED);
 }
 
 /* When what it waits for will not come any more. */
@@ -93,12 +93,12 @@ static void join_parked(struct dispatch *d)
 static void count(struct dispatch *d, enum parked reason)
 {
 	struct cluster *cluster = d->cluster;
-	bool was = counts_as_held(d->reason), is = counts_as_held(reason);
+	bool was = counts_as_held(d, d->reason), is = counts_as_held(d, reason);
 	cluster->held += (unsigned)is - (unsigned)was;
 	cluster->held_bytes += (is ? d->bytes : 0) - (was ? d->bytes : 0);
-	if (reason == PARKED_PAUSED && d->reason != PARKED_PAUSED)
+	if (is && reason == PARKED_PAUSED && d->reason != PARKED_PAUSED)
 		cluster->counters.values[COUNTER_PAUSED]++;
-	if (reason == PARKED_ENDPOINT && !d->held)
+	if (is && reason == PARKED_ENDPOINT && !d->held)
 		cluster->counters.values[COUNTER_HELD]++;
 	d->held |= is;
 	d->reason = reason;
@@ -155,7 +155,7 @@ static double wanted(const struct dispatch *d, double now)
 
 static void park(struct dispatch *d, enum parked reason, double now)
 {
-	if (counts_as_held(reason) && too_many(d)) {
+	if (counts_as_held(d, reason) && too_many(d)) {
 		refuse(d);
 		return;
 	}
@@ -195,7 +195,7 @@ static void give_up(struct dispatch *d)
 	const char *why = route_needs_primary(d->route, &demand) ? cluster_lack(d->cluster) : NULL;
 	snprintf(reason, sizeof reason, "no endpoint of this route became available in time%s%s",
 	         why ? ": " : "", why ? why : "");
-	d->cluster->counters.values[COUNTER_HELD_TIMEOUTS]++;
+	d->cluster->counters.values[COUNTER_HELD_TIMEOUTS] += !d->copy;
 	finish(d, NULL, ST_TIMEOUT, "57P03", reason);
 }
 
@@ -298,6 +298,7 @@ void dispatch_start(struct dispatch *d, const struct dispatch_request *request, 
 	d->fresh_until = request->fresh_until;
 	d->excluded = request->excluded;
 	d->bytes = request->bytes;
+	d->copy = request->copy;
 	d->patience = patience(request);
 	d->deadline = since + d->patience;
 	d->hint = NULL;

@@ -50,6 +50,7 @@ struct dispatch {
 	struct pool_waiter waiter; /* its `since` is the place in every queue */
 	enum parked reason;
 	bool held; /* it is, or was: it has waited its turn */
+	bool copy; /* see below */
 	struct list parked;
 	ev_timer timer;
 };
@@ -66,6 +67,8 @@ struct dispatch_request {
 	                       route says */
 	uint64_t excluded;
 	size_t bytes;              /* that wait with it, for hold_limit */
+	bool copy;                 /* nobody waits for it: it takes nobody's place in hold_limit,
+	                              and is not counted */
 	double since;              /* when it began to wait, if it is begun anew; 0: now */
 	dispatch_wait_fn *on_wait; /* NULL: nobody is told */
 };

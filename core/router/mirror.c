@@ -243,7 +243,7 @@ void mirror_send(struct client *c, struct route *to, const struct batch *b, cons
 	                                         .user = m->user,
 	                                         .database = m->database,
 	                                         .last_write = -INFINITY,
-	                                         .bytes = b->size};
+	                                         .copy = true};
 	dispatch_start(&m->dispatch, &request, on_dispatched);
 }
 

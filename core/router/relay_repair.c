@@ -78,6 +78,7 @@ static void refuse_answers(struct exchange *x, const char *sqlstate, const char 
 	enum status status = ST_OK;
 	if (buffer_size(&x->begin))
 		block_fail(c);
+	asked_failed(x, sqlstate, message);
 	rewrite_undo_all(x);
 	measure_again(x); /* it has waited for a server in vain: that is not its time */
 	measure_lost(x);

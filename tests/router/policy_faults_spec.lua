@@ -188,6 +188,25 @@ describe("a policy in the router, when things get in its way,", function()
     assert.equal("false", client():query("select 1 /* moongate: tell=1 */").error.M)
   end)
 
+  it("has copies wait for their endpoint without taking the place of queries in hold_limit", function()
+    start([[function(cluster)
+      local both = require "moongate".mirror(cluster:route { to = "primary" }, cluster.replicas[1])
+      return function(query)
+        if query.tags.drain then cluster.replicas[1]:drain() end
+        return both
+      end
+    end]], "hold_limit = { queries = 1 },")
+    local function page() return select(2, moongate:http "/metrics") end
+    local c = client()
+    c:query "select 1 /* moongate: drain=1 */"
+    c:query "select 2"
+    assert.matches('moongate_queries_held{cluster="%*"} 0', page())
+    wait.until_true("copies to be dropped", function()
+      return page():find 'moongate_mirrored_total{cluster="%*",result="dropped"} [1-9]'
+    end)
+    assert.matches('moongate_failures_total{cluster="%*",kind="held_timeouts"} 0', page())
+  end)
+
   it("makes no rules and takes no shadow while it is asked, for nothing would keep them", function()
     start [[function(cluster)
       local moongate, core = require "moongate", require "moongate.core"
