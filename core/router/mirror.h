@@ -15,7 +15,7 @@ struct worker;
 
 #define MIRRORS_MAX 64 /* under way at once, for a worker; more are dropped */
 
-/* A copy of the batch, which is about to go to its own server, goes to an endpoint of `to`. */
+/* A copy of the batch, which has gone to its own server, goes to an endpoint of `to`. */
 void mirror_send(struct client *c, struct route *to, const struct batch *b, const uint8_t *bytes);
 
 /* Those that look for a server still are dropped: the clusters are about to be others. */

@@ -181,7 +181,8 @@ static void push(struct exchange *x, const struct batch *b)
 	exchange_push(x, flags_of(x, b));
 }
 
-/* The policy may want the batch to go elsewhere, too. */
+/* The policy may want the batch to go elsewhere, too. Comes last: what the worker knows of the batch
+ * is gone where another client goes on meanwhile. */
 static void copy_to_mirror(struct client *c, const struct batch *b, const uint8_t *bytes)
 {
 	struct route *to = c->exchange->mirror;
@@ -195,7 +196,6 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 	struct exchange *x = c->exchange;
 	x->chosen = false;
 	last_route_sent(c, x->server->endpoint, !x->judged);
-	copy_to_mirror(c, b, bytes);
 	asked_note(x, b);
 	statement_log_sent(x, b);
 	relay_note_replay(x, b, bytes);
@@ -220,6 +220,8 @@ static enum status forward(struct client *c, const struct batch *b, const uint8_
 		x->open_flags |= flags_of(x, b) & FLAGS_KEPT;
 	else
 		push(x, b);
+	if (status == ST_OK)
+		copy_to_mirror(c, b, bytes);
 	return status;
 }
 
