@@ -181,8 +181,8 @@ static void push(struct exchange *x, const struct batch *b)
 	exchange_push(x, flags_of(x, b));
 }
 
-/* The policy may want the batch to go elsewhere, too. Comes last: what the worker knows of the batch
- * is gone where another client goes on meanwhile. */
+/* The policy may want the batch to go elsewhere, too. Comes last: what the worker knows of the
+ * batch is gone where another client goes on meanwhile. */
 static void copy_to_mirror(struct client *c, const struct batch *b, const uint8_t *bytes)
 {
 	struct route *to = c->exchange->mirror;
