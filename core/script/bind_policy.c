@@ -23,7 +23,7 @@ static void note_where(lua_State *L, struct policy *p)
 /* What a factory has made is on top: a function, or a table with one and hooks. Leaves the
  * function.
  */
-static void take_route(lua_State *L, struct policy *policy)
+static void take_route(lua_State *L, struct policy *policy, const char *what)
 {
 	if (lua_istable(L, -1)) {
 		lua_getfield(L, -1, "route");
@@ -31,9 +31,9 @@ static void take_route(lua_State *L, struct policy *policy)
 	}
 	if (!lua_isfunction(L, -1))
 		misuse(L,
-		       "moongate.cluster: policy must return a function(query), or a table with "
-		       "such a function as `route`, not a %s",
-		       luaL_typename(L, -1));
+		       "%s must return a function(query), or a table with such a function as "
+		       "`route`, not a %s",
+		       what, luaL_typename(L, -1));
 	note_where(L, policy);
 }
 
@@ -54,7 +54,7 @@ void policy_make(lua_State *L, int factory, int cluster)
 	if (lua_istable(L, -1))
 		hooks_take(L, cluster, &h->policy);
 	examples_keep(L, cluster);
-	take_route(L, &h->policy);
+	take_route(L, &h->policy, "moongate.cluster: policy");
 	lua_setiuservalue(L, cluster, CLUSTER_POLICY);
 	struct query_handle *handle = query_handle_new(L, cluster);
 	lua_setiuservalue(L, cluster, CLUSTER_QUERY);
@@ -69,7 +69,7 @@ static void make_shadow(lua_State *L, int factory, int cluster)
 	*shadow = (struct shadow){.policy = {.state = h->state, .owner = h}};
 	lua_setiuservalue(L, cluster, CLUSTER_SHADOW);
 	call_factory(L, factory, cluster, &shadow->policy);
-	take_route(L, &shadow->policy);
+	take_route(L, &shadow->policy, "moongate.router: shadow");
 	lua_setiuservalue(L, cluster, CLUSTER_SHADOW_POLICY);
 	struct query_handle *handle = query_handle_new(L, cluster);
 	lua_setiuservalue(L, cluster, CLUSTER_SHADOW_QUERY);
