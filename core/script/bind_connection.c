@@ -1,9 +1,10 @@
 /* bind_connection.c - one borrowed server as a handle: what pools lend, and transactions run on. */
 /* SPDX-License-Identifier: MIT */
+#include "script/answer.h"
 #include "script/blocking.h"
 #include "script/loans.h"
 #include "script/misuse.h"
-#include "script/rows.h"
+#include "script/parameters.h"
 
 #include <string.h>
 
@@ -45,7 +46,7 @@ static int borrow(lua_State *L)
 	operation_borrow(&b->op, &request, blocking_done);
 	blocking_wait(L, b);
 	if (!b->op.server)
-		return blocking_result(L, b, false);
+		return push_answer(L, &b->op, h);
 	loan_begin(&c->loan, &h->loans, b->op.server);
 	b->op.server = NULL;
 	lua_pushvalue(L, handle);
@@ -67,10 +68,8 @@ static struct connection *check(lua_State *L)
 
 static int push_lost(lua_State *L, const struct connection *c)
 {
-	lua_pushnil(L);
 	lua_pushfstring(L, "the connection was lost: %s", c->loan.lost);
-	lua_pushliteral(L, "08006");
-	return 3;
+	return push_failure(L, lua_tostring(L, -1), "08006", NULL);
 }
 
 static bool in_block(const struct connection *c)
@@ -116,15 +115,13 @@ static struct verdict ask(lua_State *L, const struct connection *c, const struct
 static int reject(lua_State *L, struct connection *c, struct blocking *b, const struct verdict *v)
 {
 	static const struct exec_query stand_in = {.sql = "rejected by policy", .count = -1};
-	lua_pushnil(L);
-	lua_pushstring(L, v->message);
-	lua_pushstring(L, v->sqlstate);
+	int count = push_failure(L, v->message, v->sqlstate, NULL);
 	if (in_block(c)) {
 		operation_run(&b->op, &c->loan, &stand_in, facts_of(L, c, stand_in.sql), false,
 		              blocking_done);
 		blocking_wait(L, b);
 	}
-	return 3;
+	return count;
 }
 
 static void run(lua_State *L, struct connection *c, struct blocking *b,
@@ -148,7 +145,7 @@ static void run(lua_State *L, struct connection *c, struct blocking *b,
 		handle_read(c->owner, c->loan.server->endpoint);
 }
 
-/* connection:query(sql, ...): rows, or nil, message, code. */
+/* connection:query(sql, ...), one, value, exec: see push_answer(). */
 static int connection_query(lua_State *L)
 {
 	struct connection *c = check(L);
@@ -162,7 +159,7 @@ static int connection_query(lua_State *L)
 	if (v.kind == VERDICT_REJECT)
 		return reject(L, c, b, &v);
 	run(L, c, b, &query);
-	return blocking_result(L, b, c->owner->null_as_nil);
+	return push_answer(L, &b->op, c->owner);
 }
 
 /* core.status(connection): "idle", "in_block", "failed", "lost"; what the transaction is in. */
@@ -269,13 +266,14 @@ void open_connection(lua_State *L)
 	                                       {"__close", connection_release},
 	                                       {"__tostring", connection_tostring},
 	                                       {NULL, NULL}};
-	static const luaL_Reg methods[] = {{"query", connection_query},
-	                                   {"status", connection_status},
-	                                   {"release", connection_release},
-	                                   {NULL, NULL}};
+	static const luaL_Reg methods[] = {
+	        {"status", connection_status}, {"release", connection_release}, {NULL, NULL}};
 	static const luaL_Reg functions[] = {
 	        {"borrow", borrow}, {"release", give_back}, {"pool_stats", stats}, {NULL, NULL}};
 	handle_class(L, CONNECTION_HANDLE, metamethods, methods);
+	lua_getfield(L, -1, "__index");
+	open_query_methods(L, connection_query);
+	lua_setfield(L, -3, "connection_methods"); /* for lua/moongate to add to */
 	lua_pop(L, 1);
 	luaL_setfuncs(L, functions, 0);
 }

@@ -4,8 +4,9 @@
 #include "base/clock.h"
 #include "cluster/probe.h"
 #include "cluster/scopes.h"
+#include "script/answer.h"
 #include "script/blocking.h"
-#include "script/rows.h"
+#include "script/parameters.h"
 
 #include <math.h>
 #include <string.h>
@@ -45,14 +46,6 @@ static void aim_at(struct cluster_handle *h, struct aim *a)
 	                        : h->last_write;
 }
 
-static int push_refusal(lua_State *L, const char *message, const char *sqlstate)
-{
-	lua_pushnil(L);
-	lua_pushstring(L, message);
-	lua_pushstring(L, sqlstate);
-	return 3;
-}
-
 static void learn(struct cluster_handle *h, struct classifier *classifier, const char *sql)
 {
 	classifier_learn_write(classifier, cluster_handle_catalog(h), sql, strlen(sql), true);
@@ -67,7 +60,7 @@ static void tell_error(struct cluster_handle *h, const struct query *q, const st
 	policy_tell_error(&h->policy, q, &error);
 }
 
-/* cluster:query(sql, ...): rows, or nil, message, code. */
+/* cluster:query(sql, ...), one, value, exec: see push_answer(). */
 static int cluster_query(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
@@ -89,10 +82,10 @@ static int cluster_query(lua_State *L)
 	char wrong[256];
 	struct blocking *b = blocking_begin_on(L, h, "cluster:query");
 	if (!need_of_tags(&aim.need, q.sql, q.sql_size, true, wrong, sizeof wrong))
-		return push_refusal(L, wrong, "22023");
+		return push_failure(L, wrong, "22023", NULL);
 	aim.verdict = cluster_handle_decide(L, 1, &q);
 	if (aim.verdict.kind == VERDICT_REJECT)
-		return push_refusal(L, aim.verdict.message, aim.verdict.sqlstate);
+		return push_failure(L, aim.verdict.message, aim.verdict.sqlstate, NULL);
 	aim_at(h, &aim);
 	if (aim.verdict.kind == VERDICT_ROUTE)
 		query.timeout = route_config(aim.verdict.route)->timeout;
@@ -120,7 +113,7 @@ static int cluster_query(lua_State *L)
 		learn(h, classifier, query.sql);
 	if (changes)
 		catalogs_stale(h->catalog);
-	return blocking_result(L, b, h->null_as_nil);
+	return push_answer(L, &b->op, h);
 }
 
 /* cluster:verdict(sql): what the policy says of a statement that is not run: the name of the route
@@ -168,11 +161,11 @@ static int cluster_probe(lua_State *L)
 
 void open_statement(lua_State *L)
 {
-	static const luaL_Reg methods[] = {
-	        {"query", cluster_query}, {"verdict", cluster_verdict}, {NULL, NULL}};
+	static const luaL_Reg methods[] = {{"verdict", cluster_verdict}, {NULL, NULL}};
 	static const luaL_Reg functions[] = {{"probe", cluster_probe}, {NULL, NULL}};
 	lua_getfield(L, -1, "cluster_methods");
 	luaL_setfuncs(L, methods, 0);
+	open_query_methods(L, cluster_query);
 	lua_pop(L, 1);
 	luaL_setfuncs(L, functions, 0);
 }

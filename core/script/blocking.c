@@ -3,7 +3,6 @@
 #include "script/blocking.h"
 
 #include "cluster/pool.h"
-#include "script/rows.h"
 
 static int blocking_end(lua_State *L)
 {
@@ -66,19 +65,6 @@ void blocking_wait(lua_State *L, struct blocking *b)
 {
 	while (!b->done)
 		blocking_turn(L, b);
-}
-
-int blocking_result(lua_State *L, const struct blocking *b, bool null_as_nil)
-{
-	const struct operation *op = &b->op;
-	if (!*op->sqlstate) {
-		push_rows(L, op->result, null_as_nil);
-		return 1;
-	}
-	lua_pushnil(L);
-	lua_pushstring(L, op->message);
-	lua_pushstring(L, op->sqlstate);
-	return 3;
 }
 
 void open_blocking(lua_State *L)

@@ -32,9 +32,6 @@ void blocking_wait(lua_State *L, struct blocking *blocking);
 /* One turn of the loop; the same for what is waited for otherwise. */
 void blocking_turn(lua_State *L, const struct blocking *blocking);
 
-/* Pushes the rows, or nil, message and code; returns how many values. */
-int blocking_result(lua_State *L, const struct blocking *blocking, bool null_as_nil);
-
 /* Makes the metatable. */
 void open_blocking(lua_State *L);
 

@@ -39,7 +39,8 @@ enum {
 	CLUSTER_SHADOW_QUERY,
 	CLUSTER_SHADOW,
 	CLUSTER_TESTS,
-	CLUSTER_USER_VALUES = 9
+	CLUSTER_DECODERS, /* by OID: types.h; nil: none */
+	CLUSTER_USER_VALUES = 10
 };
 
 struct cluster_handle {

@@ -23,7 +23,7 @@ static void push_position(lua_State *L)
 	for (int level = 1; lua_getstack(L, level, &ar); level++) {
 		lua_getinfo(L, "Sl", &ar);
 		if (ar.currentline > 0 && !misuse_is_own(L, ar.source)) {
-			lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+			lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
 			return;
 		}
 	}
@@ -34,10 +34,11 @@ int misuse(lua_State *L, const char *format, ...)
 {
 	va_list values;
 	push_position(L);
+	lua_pushstring(L, *lua_tostring(L, -1) ? ": " : "");
 	va_start(values, format);
 	lua_pushvfstring(L, format, values);
 	va_end(values);
-	lua_concat(L, 2);
+	lua_concat(L, 3);
 	lua_error(L);
 	abort();
 }
@@ -60,6 +61,13 @@ static int raise(lua_State *L)
 	return misuse(L, "%s", luaL_checkstring(L, 1));
 }
 
+/* core.where(): "file:line", as misuse() blames it. */
+static int where(lua_State *L)
+{
+	push_position(L);
+	return 1;
+}
+
 void open_misuse(lua_State *L)
 {
 	lua_newtable(L);
@@ -68,4 +76,6 @@ void open_misuse(lua_State *L)
 	lua_setfield(L, -2, "own");
 	lua_pushcfunction(L, raise);
 	lua_setfield(L, -2, "misuse");
+	lua_pushcfunction(L, where);
+	lua_setfield(L, -2, "where");
 }

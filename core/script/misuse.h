@@ -13,7 +13,8 @@ int misuse(lua_State *L, const char *format, ...) __attribute__((noreturn, forma
 /* Whether a chunk is one of moongate's own files; `source` as lua_Debug has it. */
 bool misuse_is_own(lua_State *L, const char *source);
 
-/* core.own(): the file that calls it is moongate's own. core.misuse(message): as misuse(). */
+/* core.own(): the file that calls it is moongate's own. core.misuse(message): as misuse();
+ * core.where(): the position that it would blame. */
 void open_misuse(lua_State *L);
 
 #endif

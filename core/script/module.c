@@ -7,6 +7,8 @@
 #include "script/examples.h"
 #include "script/handles.h"
 #include "script/misuse.h"
+#include "script/parameters.h"
+#include "script/types.h"
 
 /* Upvalues: what it is called in messages, and the function. */
 static int call_checked(lua_State *L)
@@ -56,6 +58,8 @@ int luaopen_moongate_core(lua_State *L)
 	open_statement(L);
 	open_token(L);
 	open_connection(L);
+	open_parameters(L);
+	open_types(L);
 	lua_pushcfunction(L, checked);
 	lua_setfield(L, -2, "checked");
 	lua_pushliteral(L, MOONGATE_VERSION);

@@ -1,18 +1,28 @@
-/* rows.h - Lua values to parameters, PostgreSQL's results to rows. */
+/* rows.h - PostgreSQL's results to rows. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_SCRIPT_ROWS_H
 #define MOONGATE_SCRIPT_ROWS_H
 
-#include "cluster/exec.h"
-
+#include <libpq-fe.h>
 #include <lua.h>
 #include <stdbool.h>
 
-/* The statement at `sql` and the parameters from `sql` + 1 to the top. Replaces them by their texts
- * and pushes what keeps the array. Raises on a value that cannot be one. */
-struct exec_query take_query(lua_State *L, int sql);
+/* What is made of a result; `types` is as for type_decoder(). */
+struct row_style {
+	int types;
+	bool null_as_nil; /* rows leave NULL out, instead of moongate.NULL */
+};
 
 /* Pushes an array of tables by column name, or { affected_rows = n }. */
-void push_rows(lua_State *L, const PGresult *result, bool null_as_nil);
+void push_rows(lua_State *L, const PGresult *result, const struct row_style *style);
+
+/* Pushes the first row, or nil where there is none. */
+void push_first_row(lua_State *L, const PGresult *result, const struct row_style *style);
+
+/* Pushes the first column of the first row, or nil. */
+void push_first_value(lua_State *L, const PGresult *result, const struct row_style *style);
+
+/* Pushes how many rows were changed; of a query, returned. */
+void push_affected(lua_State *L, const PGresult *result);
 
 #endif

@@ -6,6 +6,9 @@
 local core = require "moongate.core"
 local examples = require "moongate.examples"
 local options = require "moongate.options"
+local queries = require "moongate.queries"
+local types = require "moongate.types"
+local values = require "moongate.values"
 core.own()
 
 -- meta.lua says what all of these take and return.
@@ -20,12 +23,31 @@ local M = {
   every = core.every,
   drain = core.drain,
   undrain = core.undrain,
+  array = values.array,
+  json = values.json,
+  bytea = values.bytea,
+  escape_literal = values.escape_literal,
+  escape_identifier = values.escape_identifier,
 }
 
 local cluster_methods = core.cluster_methods
 cluster_methods.transaction = require "moongate.transaction"
 cluster_methods.pool = require "moongate.pool"
 cluster_methods.health = require "moongate.health"
+cluster_methods.load_types = types.load
+cluster_methods.assert_query = queries.assert_query
+core.connection_methods.assert_query = queries.assert_query
+
+function cluster_methods.escape_literal(_, text) return (values.escape_literal(text)) end
+
+function cluster_methods.escape_identifier(_, name) return (values.escape_identifier(name)) end
+
+cluster_methods.type = core.checked("cluster:type", function(self, oid, opts)
+  local how, why = options.type(oid, opts)
+  if not how then return nil, why end
+  core.set_type(self, oid, how)
+  return true
+end)
 
 cluster_methods.route = core.checked("cluster:route", function(self, opts)
   local config, why = options.route(opts)
@@ -38,7 +60,9 @@ M.patroni = core.checked("moongate.patroni", options.patroni)
 M.cluster = core.checked("moongate.cluster", function(opts)
   local config, why = options.cluster(opts)
   if not config then return nil, why end
-  return core.cluster(config, examples.checked(config.policy))
+  local cluster, wrong = core.cluster(config, examples.checked(config.policy))
+  if cluster then types.configure(cluster, config) end
+  return cluster, wrong
 end)
 
 M.backoff = core.checked("moongate.backoff", function(opts)

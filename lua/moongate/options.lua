@@ -342,6 +342,17 @@ local function functions(value, where)
   return checked
 end
 
+local json_refuse = must_be("\"decode\" or a function(text)")
+
+---The function that decodes.
+local function json(value, where)
+  if type(value) == "function" then return value end
+  if value ~= "decode" then return json_refuse(value, where) end
+  local found, cjson = pcall(require, "cjson")
+  if not found then return nil, where .. " = \"decode\" needs lua-cjson, which is not installed" end
+  return cjson.decode
+end
+
 local cluster = options_of({
   primary = endpoint,
   patroni = is_patroni,
@@ -372,6 +383,8 @@ local cluster = options_of({
     trials = integer(1, 1000),
   },
   null = choice { "nil" },
+  numeric = choice { "float" },
+  json = json,
   policy = factory,
 })
 
@@ -405,8 +418,33 @@ function M.cluster(options)
     functions = checked.functions,
     breaker = checked.breaker,
     null = checked.null,
+    numeric = checked.numeric,
+    json = checked.json,
     policy = checked.policy,
   }
+end
+
+local oid = integer(1, (1 << 32) - 1)
+local type_options = options_of {
+  decode = function(value, where)
+    if type(value) == "function" then return value end
+    return nil, ("%s must be a function(text), not %s"):format(where, shown(value))
+  end,
+  element = oid,
+}
+
+---What cluster:type() takes, as core.set_type() does.
+---@return function|integer|nil how, string? why
+function M.type(type_oid, options)
+  local number, why = oid(type_oid, "the type's OID")
+  if not number then return nil, why end
+  local checked
+  checked, why = type_options(options, nil)
+  if not checked then return nil, why end
+  if (checked.decode == nil) == (checked.element == nil) then
+    return nil, "it takes { decode = function(text) ... }, or for an array { element = its elements' OID }"
+  end
+  return checked.decode or checked.element
 end
 
 ---@return table? config, string? why

@@ -27,6 +27,9 @@ describe("cluster:query", function()
     return rows[1]
   end
 
+  -- What was returned, without what PostgreSQL said in detail.
+  local function three(result, message, code) return { result, message, code } end
+
   it("returns rows by column name, with numbers and booleans decoded", function()
     local row = one [[select 1::int2 as i2, -2 as i4, 9007199254740993::int8 as i8, 4294967295::oid as o,
       1.5::float4 as f4, 0.1::float8 as f8, 'NaN'::float8 as nan, '-Infinity'::float8 as inf,
@@ -35,7 +38,7 @@ describe("cluster:query", function()
     row.nan = nil
     assert.same({
       i2 = 1, i4 = -2, i8 = 9007199254740993, o = 4294967295, f4 = 1.5, f8 = 0.1, inf = -math.huge,
-      t = true, f = false, n = "1.10", s = "text", z = moongate.NULL, a = "{1,2}",
+      t = true, f = false, n = "1.10", s = "text", z = moongate.NULL, a = { 1, 2 },
     }, row)
     assert.equal("integer", math.type(row.i8))
     assert.equal("float", math.type(row.f4))
@@ -70,7 +73,7 @@ describe("cluster:query", function()
       $5::float8 as inf, $6::int8 as min, $1::numeric * 3 as sum]],
       0.1, 1 / 3, 3.0, 2^70, math.huge, math.mininteger)
     assert.same({
-      tenth = "0.1", third = "0.3333333333333333", whole = 3, huge = "1.1805916207174113e+21", inf = math.huge,
+      tenth = "0.1", third = "0.3333333333333333", whole = 3, huge = "1180591620717411300000", inf = math.huge,
       min = math.mininteger, sum = "0.3",
     }, row)
     for _ = 1, 1000 do
@@ -121,7 +124,7 @@ describe("cluster:query", function()
   end)
 
   it("returns nil, message and SQLSTATE where PostgreSQL refuses", function()
-    assert.same({ nil, 'syntax error at or near "selec"', "42601" }, { cluster:query "selec" })
+    assert.same({ nil, 'syntax error at or near "selec"', "42601" }, three(cluster:query "selec"))
     local _, message, code = cluster:query("select $1::int as x", "abc")
     assert.matches("invalid input syntax", message)
     assert.equal("22P02", code)
@@ -178,7 +181,7 @@ describe("cluster:query", function()
         return function() return reads end
       end,
     }
-    assert.same({ nil, "in the way of replay", "40001" }, { c:query "select n from lua_query_cancelled" })
+    assert.same({ nil, "in the way of replay", "40001" }, three(c:query "select n from lua_query_cancelled"))
   end)
 
   it("refuses COPY from and to the application", function()
@@ -213,7 +216,7 @@ describe("cluster:query", function()
         return function(q) if q.kind == "delete" then return no end end
       end,
     }
-    assert.same({ nil, "no deletes here", "0A000" }, { c:query "delete from lua_query" })
+    assert.same({ nil, "no deletes here", "0A000" }, three(c:query "delete from lua_query"))
     assert.is_truthy(c:query "select 1")
   end)
 

@@ -1,0 +1,31 @@
+---What clusters, connections and transactions have in common: queries that raise.
+-- SPDX-License-Identifier: MIT
+local core = require "moongate.core"
+core.own()
+
+local M = {}
+
+local error_mt = {
+  __name = "moongate.error",
+  __tostring = function(self) return ("%s (%s)"):format(self.message, self.code) end,
+}
+
+---@param raised any
+---@return boolean
+function M.is_error(raised) return getmetatable(raised) == error_mt end
+
+---What query() gave; where that is a failure, it is raised as one object.
+local function check(rows, message, code, fields)
+  if rows then return rows end
+  error(setmetatable({ message = message, code = code, fields = fields, where = core.where() }, error_mt), 0)
+end
+
+---As query(), but a failure is raised: a moongate.Error.
+---@param self moongate.Queries
+---@param sql string
+---@return table[] rows
+function M.assert_query(self, sql, ...)
+  return (check(self:query(sql, ...)))
+end
+
+return M
