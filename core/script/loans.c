@@ -18,7 +18,8 @@ static void give_back(struct loan *loan, bool reusable)
 void loan_lose(struct loan *loan, const char *why)
 {
 	struct endpoint *endpoint = loan->server->endpoint;
-	snprintf(loan->lost, sizeof loan->lost, "%.*s", (int)strcspn(why, "\n"), why);
+	snprintf(loan->lost, sizeof loan->lost, "%s: %.*s", endpoint->name, (int)strcspn(why, "\n"),
+	         why);
 	give_back(loan, false);
 	endpoint_lost(endpoint);
 }

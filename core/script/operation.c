@@ -73,8 +73,8 @@ static void go_elsewhere(struct operation *op, const struct endpoint *without)
 static void lost_unsent(struct operation *op)
 {
 	struct endpoint *endpoint = op->server->endpoint;
-	char why[sizeof op->server->error];
-	memcpy(why, op->server->error, sizeof why);
+	char why[sizeof op->message];
+	snprintf(why, sizeof why, "sending to %s: %s", endpoint->name, op->server->error);
 	give_back(op, false);
 	endpoint_suspect(endpoint);
 	/* An idle server that had died; the others may have, too. */
@@ -91,22 +91,31 @@ static void run(struct operation *op)
 		lost_unsent(op);
 }
 
-/* Why the endpoint that was tried last would not do, or else the first that is not well; "". */
-static const char *complaint(const struct operation *op, const struct endpoint *last)
+/* The endpoint that was tried last, or else the first that is not well; NULL. */
+static const struct endpoint *to_blame(const struct operation *op, const struct endpoint *last)
 {
 	const struct cluster *c = op->cluster;
 	for (size_t i = 0; !last && i < c->endpoint_count; i++)
 		if (*c->endpoints[i]->last_error)
 			last = c->endpoints[i];
-	return last ? last->last_error : "";
+	return last && *last->last_error ? last : NULL;
 }
 
-static void fail_to_borrow(struct operation *op, const struct endpoint *last, const char *sqlstate,
-                           const char *reason)
+/* Says which endpoint it was, and what was being done. */
+static void fail_to_borrow(struct operation *op, const struct endpoint *last, enum status status,
+                           const char *sqlstate, const char *reason)
 {
 	char message[sizeof op->message];
-	const char *why = is(sqlstate, "57P03") ? complaint(op, last) : "";
-	snprintf(message, sizeof message, "%s%s%s", reason, *why ? ": " : "", why);
+	const struct endpoint *e = is(sqlstate, "57P03") ? to_blame(op, last) : NULL;
+	if (e)
+		snprintf(message, sizeof message, "%s: connecting to %s: %s", reason, e->name,
+		         e->last_error);
+	else if (last && (status == ST_ESERVER || status == ST_TIMEOUT))
+		snprintf(message, sizeof message, "%s %s: %s",
+		         status == ST_TIMEOUT ? "waiting for" : "connecting to", last->name,
+		         reason);
+	else
+		snprintf(message, sizeof message, "%s", reason);
 	fail(op, sqlstate, message);
 }
 
@@ -117,7 +126,8 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 	const struct endpoint *endpoint = dispatch->endpoint;
 	op->server = server;
 	if (status != ST_OK)
-		fail_to_borrow(op, endpoint, sqlstate, reason ? reason : status_name(status));
+		fail_to_borrow(op, endpoint, status, sqlstate,
+		               reason ? reason : status_name(status));
 	else if (op->query.sql)
 		run(op);
 	else

@@ -141,9 +141,8 @@ struct decoder type_decoder(lua_State *L, int types, Oid type)
 void push_decoded(lua_State *L, const struct decoder *d, const char *text, size_t size)
 {
 	if (d->delimiter) {
-		const struct decoder element = {.push = d->push, .function = d->function};
 		if (!push_array(L, d, text, size))
-			push_decoded(L, &element, text, size);
+			push_string(L, text, size);
 	} else if (d->function) {
 		lua_pushvalue(L, d->function);
 		lua_pushlstring(L, text, size);

@@ -42,6 +42,17 @@
 ---@field drain fun(endpoint: moongate.Endpoint)
 ---@field undrain fun(endpoint: moongate.Endpoint)
 ---@field backoff fun(opts?: moongate.BackoffOptions): moongate.Backoff
+---A parameter that is an array: nested tables are its dimensions; nil and moongate.NULL are NULL. `n` is
+---its length where it ends with nil.
+---@field array fun(list: table): moongate.Parameter
+---A parameter that is json or jsonb, encoded by `encode` or by lua-cjson.
+---@field json fun(value: any, encode?: fun(value: any): string): moongate.Parameter
+---A parameter that is a bytea, sent as it is.
+---@field bytea fun(bytes: string): moongate.Parameter
+---The text as a literal in SQL, whatever standard_conforming_strings is; for encodings of the client in
+---which bytes below 128 are ASCII, as in UTF-8.
+---@field escape_literal fun(text: string): string
+---@field escape_identifier fun(name: string): string
 
 ---What moongate.classify() tells.
 ---@class moongate.Facts
@@ -156,14 +167,68 @@
 ---@field drain fun(self: moongate.Endpoint)  as moongate.drain
 ---@field undrain fun(self: moongate.Endpoint)
 
----@class moongate.Cluster
+---What can be asked of clusters, connections and transactions alike. A parameter is nil or
+---moongate.NULL, a boolean, a number, a string, or a moongate.Parameter. Failures are nil, a
+---message, a code (SQLSTATE) and fields.
+---@class moongate.Queries
+---Rows by column name, or { affected_rows = n }.
+---@field query fun(self: moongate.Queries, sql: string, ...): table[]?, string?, string?, moongate.ErrorFields?
+---How many rows were changed; of a query, returned.
+---@field exec fun(self: moongate.Queries, sql: string, ...): integer?, string?, string?, moongate.ErrorFields?
+---The first row; nil where there is none.
+---@field one fun(self: moongate.Queries, sql: string, ...): table?, string?, string?, moongate.ErrorFields?
+---The first column of the first row; nil where there is none.
+---@field value fun(self: moongate.Queries, sql: string, ...): any, string?, string?, moongate.ErrorFields?
+---As query(), but a failure is raised, as a moongate.Error.
+---@field assert_query fun(self: moongate.Queries, sql: string, ...): table[]
+
+---What moongate.array() and the like make.
+---@class moongate.Parameter
+
+---What PostgreSQL said of an error; of failures that are not its own there are two fields.
+---@class moongate.ErrorFields
+---@field message string
+---@field sqlstate string
+---@field severity string?
+---@field detail string?
+---@field hint string?
+---@field position integer?           in the statement, in characters from 1
+---@field internal_position integer?  in internal_query, which a function ran
+---@field internal_query string?
+---@field context string?
+---@field schema string?
+---@field table string?
+---@field column string?
+---@field datatype string?
+---@field constraint string?
+---@field file string?                in PostgreSQL's sources, as line and routine
+---@field line integer?
+---@field routine string?
+
+---What assert_query() raises; tostring() is "message (SQLSTATE)".
+---@class moongate.Error
+---@field message string
+---@field code string
+---@field fields moongate.ErrorFields
+---@field where string  who called: "file.lua:12"
+
+---@class moongate.TypeOptions
+---@field decode (fun(text: string): any)?  of its values
+---@field element integer?                  or, for an array's type, its elements' OID
+
+---@class moongate.Cluster: moongate.Queries
 ---@field primary moongate.Endpoint?
 ---@field replicas moongate.Endpoint[]   those of now: with Patroni endpoints come and go
 ---@field endpoints moongate.Endpoint[]
 ---Made once, returned for as many queries as one likes.
 ---@field route fun(self: moongate.Cluster, opts: moongate.RouteOptions): moongate.Route
----@field query fun(self: moongate.Cluster, sql: string, ...): table[]?, string?, string?  rows, or nil, message, code
----@field transaction fun(self: moongate.Cluster, fn: fun(tx: moongate.Transaction): ...): any, string?, string?
+---@field transaction fun(self: moongate.Cluster, fn: fun(tx: moongate.Transaction): ...): any, string?, string?, moongate.ErrorFields?
+---How values of a type of your own are decoded.
+---@field type fun(self: moongate.Cluster, oid: integer, opts: moongate.TypeOptions): true
+---Has the arrays of the database's own types (enums, domains, composites) decode to tables.
+---@field load_types fun(self: moongate.Cluster): boolean?, string?, string?, moongate.ErrorFields?
+---@field escape_literal fun(self: moongate.Cluster, text: string): string     as moongate.escape_literal
+---@field escape_identifier fun(self: moongate.Cluster, name: string): string
 ---@field pool fun(self: moongate.Cluster, intent: moongate.Intent): moongate.Pool
 ---@field health fun(self: moongate.Cluster): moongate.Health
 ---The position of its last write, "" before the first.
@@ -222,6 +287,9 @@
 ---@field backoff moongate.BackoffOptions?
 ---@field breaker moongate.BreakerOptions?
 ---@field null "nil"?          what the module's rows hold for NULL; default moongate.NULL
+---@field numeric "float"?     what they hold for numeric; default: a string, which loses nothing
+---What they hold for json and jsonb: what lua-cjson or a function makes of it; default: the text.
+---@field json "decode"|(fun(text: string): any)|nil
 
 ---@class moongate.EndpointOptions
 ---@field url string           "postgres://user@host:5432/database"

@@ -3,8 +3,7 @@
 local core = require "moongate.core"
 core.own()
 
----@class moongate.Connection
----@field query fun(self, sql: string, ...): table?, string?, string?
+---@class moongate.Connection: moongate.Queries
 ---@field status fun(self): "idle"|"in_block"|"failed"|"lost"
 ---@field release fun(self)
 

@@ -5,7 +5,7 @@ local queries = require "moongate.queries"
 core.own()
 
 ---What `fn` is given; of use only while it runs.
----@class moongate.Transaction
+---@class moongate.Transaction: moongate.Queries
 local methods = {}
 local mt = { __name = "moongate.transaction", __index = methods, __metatable = false }
 

@@ -26,6 +26,9 @@ describe("on one server", function()
 
   local function count() return tonumber(pg.primary:psql "select count(*) from lua_tx") end
 
+  -- What was returned, without what PostgreSQL said in detail.
+  local function three(result, message, code) return { result, message, code } end
+
   describe("a transaction", function()
     it("commits, and returns what its function returns", function()
       assert.same({ true }, { cluster:transaction(function(tx) assert(tx:query "insert into lua_tx values (1)") end) })
@@ -53,10 +56,10 @@ describe("on one server", function()
           end
         end,
       }
-      assert.same({ nil, "bound true, on the primary", "42501" }, { own:transaction(function(tx)
+      assert.same({ nil, "bound true, on the primary", "42501" }, three(own:transaction(function(tx)
         tx:query "insert into lua_tx values (1)"
         tx:query "truncate lua_tx"
-      end) })
+      end)))
       assert.equal(0, count())
     end)
 
@@ -78,11 +81,11 @@ describe("on one server", function()
     end)
 
     it("leaves nothing when a statement failed, whatever its function says", function()
-      assert.same({ nil, 'syntax error at or near "selec"', "42601" }, { cluster:transaction(function(tx)
+      assert.same({ nil, 'syntax error at or near "selec"', "42601" }, three(cluster:transaction(function(tx)
         tx:query "insert into lua_tx values (1)"
         tx:query "selec"
         return true
-      end) })
+      end)))
       local _, message, code = cluster:transaction(function(tx)
         tx:query "insert into lua_tx values (1)"
         local rows, why = tx:query "selec"
