@@ -222,7 +222,8 @@
 ---@field endpoints moongate.Endpoint[]
 ---Made once, returned for as many queries as one likes.
 ---@field route fun(self: moongate.Cluster, opts: moongate.RouteOptions): moongate.Route
----@field transaction fun(self: moongate.Cluster, fn: fun(tx: moongate.Transaction): ...): any, string?, string?, moongate.ErrorFields?
+---What fn returns, or true; nil, message, code and fields where it was rolled back.
+---@field transaction fun(self: moongate.Cluster, fn: fun(tx: moongate.Transaction): ...): any, string?, string?, table?
 ---How values of a type of your own are decoded.
 ---@field type fun(self: moongate.Cluster, oid: integer, opts: moongate.TypeOptions): true
 ---Has the arrays of the database's own types (enums, domains, composites) decode to tables.

@@ -436,8 +436,8 @@ local type_options = options_of {
 ---What cluster:type() takes, as core.set_type() does.
 ---@return function|integer|nil how, string? why
 function M.type(type_oid, options)
-  local number, why = oid(type_oid, "the type's OID")
-  if not number then return nil, why end
+  local whole, why = oid(type_oid, "the type's OID")
+  if not whole then return nil, why end
   local checked
   checked, why = type_options(options, nil)
   if not checked then return nil, why end

@@ -134,10 +134,10 @@ describe("failures", function()
     assert.same({ nil, 'syntax error at or near "selec"', "42601" }, { result, message, code })
     assert.equal(1, cluster:value "select count(*) from lua_errors")
     -- One that goes unseen leaves the transaction failed.
-    _, _, code, fields = cluster:transaction(function(tx)
+    code, fields = select(3, cluster:transaction(function(tx)
       tx:value "select 1/0"
       return true
-    end)
+    end))
     assert.equal("22012", code)
     assert.equal("ERROR", fields.severity)
   end)

@@ -97,7 +97,8 @@ describe("values", function()
     for _, case in ipairs {
       { math.maxinteger }, { math.mininteger }, { 0 }, { 2147483648 }, { true }, { false },
       { "" , "text" }, { "it's \"quoted\" \\ {} $1 \n ä", "text" }, { NULL, "int" },
-      { 0.1, "float8" }, { 1 / 3, "float8" }, { -math.huge }, { 1e-310, "float8" }, { 1.7976931348623157e308, "float8" },
+      { 0.1, "float8" }, { 1 / 3, "float8" }, { -math.huge }, { 1e-310, "float8" },
+      { 1.7976931348623157e308, "float8" },
     } do
       local sent, cast = table.unpack(case)
       local back = value("select $1" .. (cast and "::" .. cast or ""), sent)
@@ -177,7 +178,7 @@ describe("values", function()
     local custom <close> = moongate.cluster { primary = pg.primary.url, json = function(text) return #text end }
     assert.equal(2, custom:value "select '[]'::json")
     blamed(function() moongate.cluster { primary = pg.primary.url, json = "text" } return end, "json must be")
-    blamed(function() moongate.cluster { primary = pg.primary.url, numeric = "int" } return end, 'numeric must be "float"')
+    blamed(function() moongate.cluster { primary = pg.primary.url, numeric = "int" } return end, 'must be "float"')
   end)
 
   it("of a type can be given a function of one's own, in arrays too, and for arrays of one's own types", function()
