@@ -1,14 +1,16 @@
 /* numbers.c - see numbers.h.
  *
- * printf() and strtod() take the decimal point of LC_NUMERIC, which an application may set. Asking
- * for the whole "C" locale costs nothing: it is there already, and is not freed. */
+ * printf() and strtod() take the decimal point of LC_NUMERIC, which an application may set. The
+ * whole "C" locale is there always: asking for it and freeing it allocates nothing. */
 /* SPDX-License-Identifier: MIT */
 #include "script/numbers.h"
 
+#include <langinfo.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void shortest_text(double value, char *text)
 {
@@ -36,6 +38,8 @@ void number_to_text(double value, char text[NUMBER_TEXT])
 
 double number_from_text(const char *text)
 {
+	if (strcmp(nl_langinfo(RADIXCHAR), ".") == 0) /* half as long as what follows */
+		return strtod(text, NULL);
 	locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 	double value = strtod_l(text, NULL, plain);
 	freelocale(plain);
