@@ -145,8 +145,11 @@ end)
 describe("docs/scripting.md", function()
   -- Words in code, by themselves or as a part of it: `lag`, `drain()`, `weights = { ... }`.
   local named = {}
-  for code in assert(io.open "docs/scripting.md"):read("a"):gmatch "`([^`\n]+)`" do
-    for word in code:gmatch "[%w_]+" do named[word] = true end
+  -- What only applications have is in docs/module.md.
+  for _, path in ipairs { "docs/scripting.md", "docs/module.md" } do
+    for code in assert(io.open(path)):read("a"):gmatch "`([^`\n]+)`" do
+      for word in code:gmatch "[%w_]+" do named[word] = true end
+    end
   end
 
   it("names every field, method and option that policies and scripts have", function()
