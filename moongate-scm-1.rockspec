@@ -46,6 +46,7 @@ build = {
       ["moongate.rules.criteria"] = "lua/moongate/rules/criteria.lua",
       ["moongate.rules.keys"] = "lua/moongate/rules/keys.lua",
       ["moongate.rules.limit"] = "lua/moongate/rules/limit.lua",
+      ["moongate.task"] = "lua/moongate/task.lua",
       ["moongate.testing"] = "lua/moongate/testing.lua",
       ["moongate.transaction"] = "lua/moongate/transaction.lua",
       ["moongate.types"] = "lua/moongate/types.lua",

@@ -6,6 +6,7 @@
 #include "cluster/membership.h"
 #include "cluster/patroni.h"
 #include "cluster/simulate.h"
+#include "script/blocking.h"
 #include "script/examples.h"
 #include "script/fields.h"
 #include "script/handles.h"
@@ -381,6 +382,7 @@ static int cluster_gc(lua_State *L)
 	struct cluster_handle *h = luaL_checkudata(L, 1, CLUSTER_HANDLE);
 	if (!h->cluster)
 		return 0;
+	blocking_abort(h->state, h->cluster, NULL, "57P01", "the cluster was closed");
 	loans_end(&h->loans);
 	catalogs_leave(h->catalog);
 	h->catalog = NULL;

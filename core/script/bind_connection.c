@@ -27,6 +27,17 @@ static struct connection *push_connection(lua_State *L, int cluster)
 	return c;
 }
 
+static int borrowed(lua_State *L, struct blocking *b)
+{
+	struct connection *c = lua_touserdata(L, 4);
+	if (!b->op.server)
+		return push_answer(L, &b->op, c->owner);
+	loan_begin(&c->loan, &c->owner->loans, b->op.server);
+	b->op.server = NULL;
+	lua_pushvalue(L, 4);
+	return 1;
+}
+
 /* core.borrow(cluster, "read" | "write", what): a connection by the default route, or nil, message,
  * code. */
 static int borrow(lua_State *L)
@@ -34,9 +45,10 @@ static int borrow(lua_State *L)
 	struct cluster_handle *h = check_cluster(L, 1);
 	enum intent intent = (enum intent)luaL_checkoption(L, 2, "write", intents);
 	const char *what = luaL_checkstring(L, 3);
-	struct connection *c = push_connection(L, 1);
-	int handle = lua_gettop(L);
-	struct blocking *b = blocking_begin_on(L, h, what);
+	lua_settop(L, 3);
+	push_connection(L, 1); /* at 4 */
+	struct blocking *b = blocking_begin(L, h->state, what);
+	blocking_catch_up(h);
 	const struct dispatch_request request = {
 	        .cluster = h->cluster,
 	        .route = cluster_default_route(h->cluster, intent),
@@ -44,13 +56,7 @@ static int borrow(lua_State *L)
 	        .need = &h->need,
 	};
 	operation_borrow(&b->op, &request, blocking_done);
-	blocking_wait(L, b);
-	if (!b->op.server)
-		return push_answer(L, &b->op, h);
-	loan_begin(&c->loan, &h->loans, b->op.server);
-	b->op.server = NULL;
-	lua_pushvalue(L, handle);
-	return 1;
+	return blocking_await(L, b, borrowed);
 }
 
 static struct connection *check(lua_State *L)
@@ -63,6 +69,8 @@ static struct connection *check(lua_State *L)
 		       luaL_typename(L, 1));
 	if (c->released)
 		misuse(L, "the connection was released");
+	if (c->loan.busy)
+		misuse(L, "the connection is busy: a statement of another task is under way");
 	return c;
 }
 
@@ -111,38 +119,81 @@ static struct verdict ask(lua_State *L, const struct connection *c, const struct
 	return cluster_handle_decide(L, cluster, &q);
 }
 
-/* A block fails with it, as it does with PostgreSQL's own errors. */
-static int reject(lua_State *L, struct connection *c, struct blocking *b, const struct verdict *v)
+/* One connection:query(); the connection stands at 1 on the stack. */
+struct query_call {
+	struct blocking blocking;
+	struct connection *c;
+	bool may_commit, noted;
+	bool unpins, changes;
+	unsigned pins;
+};
+
+/* What push_failure() has pushed is on top. */
+static int rejected(lua_State *L, struct blocking *b)
 {
-	static const struct exec_query stand_in = {.sql = "rejected by policy", .count = -1};
-	int count = push_failure(L, v->message, v->sqlstate, NULL);
-	if (in_block(c)) {
-		operation_run(&b->op, &c->loan, &stand_in, facts_of(L, c, stand_in.sql), false,
-		              blocking_done);
-		blocking_wait(L, b);
-	}
-	return count;
+	(void)L;
+	(void)b;
+	return 4;
 }
 
-static void run(lua_State *L, struct connection *c, struct blocking *b,
-                const struct exec_query *query)
+/* A block fails with it, as it does with PostgreSQL's own errors. */
+static int reject(lua_State *L, struct query_call *call, const struct verdict *v)
 {
-	const struct facts *f = facts_of(L, c, query->sql);
-	bool write = f->intent == INTENT_WRITE;
-	bool may_commit = write && (!in_block(c) || (f->effects & EFFECT_END));
-	bool unpins = f->effects & EFFECT_UNPIN_ALL, changes = f->effects & EFFECT_DDL;
-	unsigned pins = facts_pins_with_settings(f);
-	c->loan.pins |= pins;
-	operation_run(&b->op, &c->loan, query, f, may_commit, blocking_done);
-	blocking_wait(L, b);
-	if (unpins && !*b->op.sqlstate)
-		c->loan.pins = pins; /* DISCARD ALL has run: it fails inside of a block */
-	if (changes)
+	static const struct exec_query stand_in = {.sql = "rejected by policy", .count = -1};
+	struct connection *c = call->c;
+	struct blocking *b = &call->blocking;
+	int count = push_failure(L, v->message, v->sqlstate, NULL);
+	if (!in_block(c))
+		return count;
+	operation_run(&b->op, &c->loan, &stand_in, facts_of(L, c, stand_in.sql), false,
+	              blocking_done);
+	return blocking_await(L, b, rejected);
+}
+
+static void note_write(struct query_call *call)
+{
+	if (call->may_commit && !call->noted)
+		handle_wrote(call->c->owner, 0, NULL);
+	call->noted = true;
+}
+
+/* It was given up: what had been sent may have been done. */
+static void query_end(struct blocking *b)
+{
+	struct query_call *call = (struct query_call *)b;
+	if (call->c->owner->cluster)
+		note_write(call);
+}
+
+static int query_done(lua_State *L, struct blocking *b)
+{
+	struct query_call *call = (struct query_call *)b;
+	struct connection *c = call->c;
+	if (!c->owner->cluster) /* closed meanwhile */
+		return push_answer(L, &b->op, c->owner);
+	if (call->unpins && !*b->op.sqlstate)
+		c->loan.pins = call->pins; /* DISCARD ALL has run: it fails inside of a block */
+	if (call->changes)
 		catalogs_stale(c->owner->catalog);
-	if (may_commit)
-		handle_wrote(c->owner, 0, NULL);
+	note_write(call);
 	if (c->loan.server)
 		handle_read(c->owner, c->loan.server->endpoint);
+	return push_answer(L, &b->op, c->owner);
+}
+
+static int run(lua_State *L, struct query_call *call, const struct exec_query *query)
+{
+	struct connection *c = call->c;
+	const struct facts *f = facts_of(L, c, query->sql);
+	bool write = f->intent == INTENT_WRITE;
+	call->may_commit = write && (!in_block(c) || (f->effects & EFFECT_END));
+	call->unpins = f->effects & EFFECT_UNPIN_ALL;
+	call->changes = f->effects & EFFECT_DDL;
+	call->pins = facts_pins_with_settings(f);
+	c->loan.pins |= call->pins;
+	operation_run(&call->blocking.op, &c->loan, query, f, call->may_commit, blocking_done);
+	call->blocking.end = query_end;
+	return blocking_await(L, &call->blocking, query_done);
 }
 
 /* connection:query(sql, ...), one, value, exec: see push_answer(). */
@@ -152,14 +203,15 @@ static int connection_query(lua_State *L)
 	struct exec_query query = take_query(L, 2);
 	if (!c->owner->cluster)
 		misuse(L, "the connection's cluster is closed");
-	struct blocking *b = blocking_begin(L, c->owner->state, "connection:query");
+	struct query_call *call =
+	        blocking_begin_sized(L, c->owner->state, sizeof *call, "connection:query");
+	call->c = c;
 	if (!c->loan.server)
 		return push_lost(L, c);
 	struct verdict v = ask(L, c, &query);
 	if (v.kind == VERDICT_REJECT)
-		return reject(L, c, b, &v);
-	run(L, c, b, &query);
-	return push_answer(L, &b->op, c->owner);
+		return reject(L, call, &v);
+	return run(L, call, &query);
 }
 
 /* core.status(connection): "idle", "in_block", "failed", "lost"; what the transaction is in. */
@@ -188,6 +240,9 @@ static int connection_status(lua_State *L)
 static int connection_release(lua_State *L)
 {
 	struct connection *c = luaL_checkudata(L, 1, CONNECTION_HANDLE);
+	if (!c->released && c->loan.busy)
+		blocking_abort(c->owner->state, NULL, &c->loan, "08003",
+		               "the connection was released meanwhile");
 	if (!c->released)
 		loan_end(&c->loan);
 	c->released = true;

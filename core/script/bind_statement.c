@@ -60,60 +60,116 @@ static void tell_error(struct cluster_handle *h, const struct query *q, const st
 	policy_tell_error(&h->policy, q, &error);
 }
 
+/* One cluster:query(); the cluster stands at 1 on the stack, the statement at 2. */
+struct statement_call {
+	struct blocking blocking;
+	struct cluster_handle *h;
+	struct aim aim;
+	int parameters;
+	enum intent intent;
+	bool changes; /* the catalog */
+	bool noted;   /* what it may have written */
+};
+
+static void note_write(struct statement_call *call)
+{
+	bool refused = call->blocking.op.refused_by_replica;
+	if (call->noted || (call->intent != INTENT_WRITE && !refused))
+		return;
+	call->noted = true;
+	handle_wrote(call->h, call->aim.key, refused ? NULL : &call->aim.tables);
+}
+
+/* It was given up: what had been sent may have been done. */
+static void statement_end(struct blocking *b)
+{
+	struct statement_call *call = (struct statement_call *)b;
+	if (b->op.since > 0 && call->h->cluster)
+		note_write(call);
+}
+
+static void statement_failed(lua_State *L, struct statement_call *call, const char *sql)
+{
+	struct cluster_handle *h = call->h;
+	struct classifier *classifier = state_classifier(L, h->state);
+	const struct facts *facts =
+	        classifier_facts(classifier, cluster_handle_catalog(h), sql, strlen(sql), true);
+	const struct query q = question(h, facts, sql, call->parameters, &call->aim.key);
+	tell_error(h, &q, &call->blocking.op);
+}
+
+static int statement_done(lua_State *L, struct blocking *b)
+{
+	struct statement_call *call = (struct statement_call *)b;
+	struct cluster_handle *h = call->h;
+	const char *sql = lua_tostring(L, 2);
+	if (!h->cluster) /* closed meanwhile */
+		return push_answer(L, &b->op, h);
+	if (*b->op.sqlstate)
+		statement_failed(L, call, sql);
+	note_write(call);
+	if (b->op.dispatch.endpoint)
+		handle_read(h, b->op.dispatch.endpoint);
+	if (b->op.refused_by_replica)
+		learn(h, state_classifier(L, h->state), sql);
+	if (call->changes)
+		catalogs_stale(h->catalog);
+	return push_answer(L, &b->op, h);
+}
+
+static void statement_start(struct statement_call *call, struct exec_query *query,
+                            struct operation_statement *statement)
+{
+	const struct aim *aim = &call->aim;
+	if (aim->verdict.kind == VERDICT_ROUTE)
+		query->timeout = route_config(aim->verdict.route)->timeout;
+	statement->to = (struct dispatch_request){.cluster = call->h->cluster,
+	                                          .route = aim->verdict.route,
+	                                          .endpoint = aim->verdict.endpoint,
+	                                          .last_write = aim->last_write,
+	                                          .need = &aim->need};
+	statement->query = *query;
+	operation_start(&call->blocking.op, statement, blocking_done);
+	call->blocking.end = statement_end;
+}
+
 /* cluster:query(sql, ...), one, value, exec: see push_answer(). */
 static int cluster_query(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
-	struct classifier *classifier = state_classifier(L, h->state);
 	struct exec_query query = take_query(L, 2);
+	struct classifier *classifier = state_classifier(L, h->state);
 	const struct facts *facts = classifier_facts(classifier, cluster_handle_catalog(h),
 	                                             query.sql, strlen(query.sql), true);
-	bool changes = facts->effects & EFFECT_DDL;
 	if (facts->function_count && facts->effects & EFFECT_MAY_PIN)
 		catalogs_want(h->catalog); /* for its next call */
-	enum intent intent = facts->intent;
-	uint64_t fingerprint = facts->fingerprint;
-	enum sql_kind kind = facts->kind;
-	unsigned pins = facts_pins_with_settings(facts);
-	struct aim aim = {.need = h->need};
-	struct query q = question(h, facts, query.sql, query.count, &aim.key);
-	if (h->cluster->scopes & 1u << SCOPE_TABLE)
-		tables_add(&aim.tables, facts);
-	char wrong[256];
-	struct blocking *b = blocking_begin_on(L, h, "cluster:query");
-	if (!need_of_tags(&aim.need, q.sql, q.sql_size, true, wrong, sizeof wrong))
-		return push_failure(L, wrong, "22023", NULL);
-	aim.verdict = cluster_handle_decide(L, 1, &q);
-	if (aim.verdict.kind == VERDICT_REJECT)
-		return push_failure(L, aim.verdict.message, aim.verdict.sqlstate, NULL);
-	aim_at(h, &aim);
-	if (aim.verdict.kind == VERDICT_ROUTE)
-		query.timeout = route_config(aim.verdict.route)->timeout;
 	struct operation_statement statement = {
-	        .to = {.cluster = h->cluster,
-	               .route = aim.verdict.route,
-	               .endpoint = aim.verdict.endpoint,
-	               .last_write = aim.last_write,
-	               .need = &aim.need},
-	        .query = query,
-	        .intent = intent,
-	        .fingerprint = fingerprint,
-	        .kind = kind,
-	        .pins = pins,
+	        .intent = facts->intent,
+	        .fingerprint = facts->fingerprint,
+	        .kind = facts->kind,
+	        .pins = facts_pins_with_settings(facts),
 	};
-	operation_start(&b->op, &statement, blocking_done);
-	blocking_wait(L, b);
-	if (*b->op.sqlstate)
-		tell_error(h, &q, &b->op);
-	if (intent == INTENT_WRITE || b->op.refused_by_replica)
-		handle_wrote(h, aim.key, b->op.refused_by_replica ? NULL : &aim.tables);
-	if (b->op.dispatch.endpoint)
-		handle_read(h, b->op.dispatch.endpoint);
-	if (b->op.refused_by_replica)
-		learn(h, classifier, query.sql);
-	if (changes)
-		catalogs_stale(h->catalog);
-	return push_answer(L, &b->op, h);
+	char wrong[256];
+	struct statement_call *call =
+	        blocking_begin_sized(L, h->state, sizeof *call, "cluster:query");
+	struct aim *aim = &call->aim;
+	struct query q = question(h, facts, query.sql, query.count, &aim->key);
+	call->h = h;
+	call->parameters = query.count;
+	call->intent = facts->intent;
+	call->changes = facts->effects & EFFECT_DDL;
+	aim->need = h->need;
+	if (h->cluster->scopes & 1u << SCOPE_TABLE)
+		tables_add(&aim->tables, facts);
+	blocking_catch_up(h);
+	if (!need_of_tags(&aim->need, q.sql, q.sql_size, true, wrong, sizeof wrong))
+		return push_failure(L, wrong, "22023", NULL);
+	aim->verdict = cluster_handle_decide(L, 1, &q);
+	if (aim->verdict.kind == VERDICT_REJECT)
+		return push_failure(L, aim->verdict.message, aim->verdict.sqlstate, NULL);
+	aim_at(h, aim);
+	statement_start(call, &query, &statement);
+	return blocking_await(L, &call->blocking, statement_done);
 }
 
 /* cluster:verdict(sql): what the policy says of a statement that is not run: the name of the route
@@ -133,14 +189,32 @@ static int cluster_verdict(lua_State *L)
 	return 2;
 }
 
-static bool all_known(const struct cluster *c, double since)
+/* Core.probe() under way. */
+struct probe_call {
+	struct blocking blocking;
+	const struct cluster_handle *h;
+	double since, deadline;
+};
+
+static bool all_known(const struct blocking *b)
 {
+	const struct probe_call *call = (const struct probe_call *)b;
+	const struct cluster *c = call->h->cluster;
+	if (!c || clock_now() >= call->deadline)
+		return true;
 	for (size_t i = 0; i < c->endpoint_count; i++) {
 		const struct endpoint *e = c->endpoints[i];
-		if (health_usable(&e->health) && e->reported < since)
+		if (health_usable(&e->health) && e->reported < call->since)
 			return false;
 	}
 	return true;
+}
+
+static int probed(lua_State *L, struct blocking *b)
+{
+	(void)L;
+	(void)b;
+	return 0;
 }
 
 /* Probes all endpoints that are believed to be there, and waits for what comes of it. */
@@ -148,15 +222,15 @@ static int cluster_probe(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
 	struct cluster *c = h->cluster;
-	struct blocking *b = blocking_begin(L, h->state, "cluster:health");
-	double now = clock_now(), deadline = now + c->health.timeout + PROBE_QUIET;
+	struct probe_call *call = blocking_begin_sized(L, h->state, sizeof *call, "cluster:health");
+	call->h = h;
+	call->since = clock_now();
+	call->deadline = call->since + c->health.timeout + PROBE_QUIET;
 	for (size_t i = 0; i < c->endpoint_count; i++) {
 		endpoint_check(c->endpoints[i]);
 		probe_demand(c->endpoints[i]);
 	}
-	while (!all_known(c, now) && clock_now() < deadline)
-		blocking_turn(L, b);
-	return 0;
+	return blocking_await_poll(L, &call->blocking, all_known, probed);
 }
 
 void open_statement(lua_State *L)

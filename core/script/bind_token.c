@@ -23,30 +23,57 @@ void handle_read(struct cluster_handle *h, const struct endpoint *e)
 	h->need.reader_incarnation = e->incarnation;
 }
 
-/* cluster:token(): the position of the last write, "" before the first; or nil, message, code. */
-static int token(lua_State *L)
+/* cluster:token() under way. */
+struct token_call {
+	struct blocking blocking;
+	const struct cluster_handle *h;
+	double last_write, deadline;
+};
+
+static bool position_known(const struct token_call *call, struct position *position)
 {
-	struct cluster_handle *h = check_cluster(L, 1);
-	struct cluster *c = h->cluster;
+	const struct cluster *c = call->h->cluster;
+	return c &&
+	       (call->last_write == -INFINITY || cluster_position(c, call->last_write, position));
+}
+
+static bool token_ready(const struct blocking *b)
+{
+	const struct token_call *call = (const struct token_call *)b;
+	struct position position;
+	return !call->h->cluster || clock_now() >= call->deadline ||
+	       position_known(call, &position);
+}
+
+static int push_token(lua_State *L, struct blocking *b)
+{
+	const struct token_call *call = (const struct token_call *)b;
 	struct position position = {0};
 	char text[POSITION_TEXT];
-	struct blocking *b = blocking_begin(L, h->state, "cluster:token");
-	double deadline = clock_now() + 2 * c->health.timeout;
-	bool known = h->last_write == -INFINITY;
-	if (!known)
-		cluster_want(c, h->last_write);
-	while (!known && !(known = cluster_position(c, h->last_write, &position))) {
-		if (clock_now() >= deadline) {
-			lua_pushnil(L);
-			lua_pushliteral(L, "the primary has not told its position in time");
-			lua_pushliteral(L, "57P03");
-			return 3;
-		}
-		blocking_turn(L, b);
+	if (!position_known(call, &position)) {
+		bool closed = !call->h->cluster;
+		lua_pushnil(L);
+		lua_pushstring(L, closed ? "the cluster was closed"
+		                         : "the primary has not told its position in time");
+		lua_pushstring(L, closed ? "57P01" : "57P03");
+		return 3;
 	}
 	position_write(position, text);
 	lua_pushstring(L, text);
 	return 1;
+}
+
+/* cluster:token(): the position of the last write, "" before the first; or nil, message, code. */
+static int token(lua_State *L)
+{
+	struct cluster_handle *h = check_cluster(L, 1);
+	struct token_call *call = blocking_begin_sized(L, h->state, sizeof *call, "cluster:token");
+	call->h = h;
+	call->last_write = h->last_write;
+	call->deadline = clock_now() + 2 * h->cluster->health.timeout;
+	if (h->last_write > -INFINITY)
+		cluster_want(h->cluster, h->last_write);
+	return blocking_await_poll(L, &call->blocking, token_ready, push_token);
 }
 
 /* cluster:after(token): reads from now on see what that stands for; nil or "" ends it. True, or

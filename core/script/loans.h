@@ -11,6 +11,7 @@
 struct loan {
 	struct list link;      /* in its cluster's loans */
 	struct server *server; /* NULL: given back, or lost */
+	bool busy;             /* a statement is under way */
 	unsigned pins;         /* what its statements have left in the session */
 	char lost[256];        /* why it was lost; "" */
 };

@@ -25,6 +25,8 @@ static void give_back(struct operation *op, bool usable)
 	op->server = NULL;
 	if (!server)
 		return;
+	if (op->loan)
+		op->loan->busy = false;
 	if (!op->loan)
 		pool_release(server, usable && fit_for_others(op, server->conn));
 	else if (usable && PQstatus(server->conn) == CONNECTION_OK)
@@ -287,6 +289,7 @@ void operation_run(struct operation *op, struct loan *loan, const struct exec_qu
 	                         .kind = facts->kind,
 	                         .loan = loan,
 	                         .server = loan->server};
+	loan->busy = true;
 	run(op);
 }
 
@@ -300,4 +303,21 @@ void operation_end(struct operation *op)
 	op->cluster = NULL;
 	PQclear(op->result);
 	op->result = NULL;
+}
+
+static const struct cluster *cluster_of(const struct operation *op)
+{
+	return op->server ? op->server->endpoint->cluster : op->cluster;
+}
+
+bool operation_abort(struct operation *op, const struct cluster *cluster, const struct loan *loan,
+                     const char *sqlstate, const char *message)
+{
+	const struct cluster *own = cluster_of(op);
+	if (!own || (own != cluster && (!loan || op->loan != loan)))
+		return false;
+	operation_end(op);
+	snprintf(op->sqlstate, sizeof op->sqlstate, "%s", sqlstate);
+	snprintf(op->message, sizeof op->message, "%s", message);
+	return true;
 }

@@ -69,4 +69,9 @@ void operation_run(struct operation *op, struct loan *loan, const struct exec_qu
  * result. Fine at any time. */
 void operation_end(struct operation *op);
 
+/* Ends it if it has to do with this cluster, or with this loan, and is under way or holds a server;
+ * it has failed then, but the callback will not run. False: it has not. */
+bool operation_abort(struct operation *op, const struct cluster *cluster, const struct loan *loan,
+                     const char *sqlstate, const char *message);
+
 #endif

@@ -40,6 +40,12 @@ static struct log default_log(void)
 	return log;
 }
 
+static void stand_still(struct state *s)
+{
+	ev_suspend(s->context->loop);
+	s->left = clock_now();
+}
+
 static void open_own(lua_State *L, struct state *s)
 {
 	s->embedded = true;
@@ -50,7 +56,7 @@ static void open_own(lua_State *L, struct state *s)
 	if (s->own.loop)
 		s->own.resolver = resolver_new(s->own.loop);
 	if (s->own.resolver)
-		state_leave(s);
+		stand_still(s);
 	else
 		luaL_error(L, "moongate: cannot start: no memory or descriptors for an event loop");
 }
@@ -59,6 +65,9 @@ struct state *state_new(lua_State *L, struct context *context)
 {
 	struct state *s = lua_newuserdatauv(L, sizeof *s, 0);
 	*s = (struct state){.context = context};
+	tasks_init(&s->tasks);
+	list_init(&s->waiting);
+	list_init(&s->polled);
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, state_gc);
 	lua_setfield(L, -2, "__gc");
@@ -98,12 +107,21 @@ void *state_handle(lua_State *L, const struct state *s, int index, enum handle_t
 	return metatable == s->types[type] ? handle : NULL;
 }
 
-void state_enter(lua_State *L, struct state *s, const char *what)
+void state_check(lua_State *L, const struct state *s, const char *what)
 {
 	if (!s->embedded)
 		misuse(L, "%s: a routing script says where queries go; it cannot run any", what);
 	if (s->fence.depth > 0)
 		misuse(L, "%s: a policy says where a query goes; it cannot run any", what);
+}
+
+void state_enter(lua_State *L, struct state *s, const char *what)
+{
+	state_check(L, s, what);
+	if (s->entered++ > 0) {
+		ev_now_update(s->context->loop); /* a task may have worked long */
+		return;
+	}
 	s->context->stood_still += clock_now() - s->left;
 	ev_resume(s->context->loop);
 	ev_run(s->context->loop, EVRUN_NOWAIT); /* servers that have gone, answers to probes */
@@ -111,6 +129,6 @@ void state_enter(lua_State *L, struct state *s, const char *what)
 
 void state_leave(struct state *s)
 {
-	ev_suspend(s->context->loop);
-	s->left = clock_now();
+	if (--s->entered == 0)
+		stand_still(s);
 }

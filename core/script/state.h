@@ -10,6 +10,7 @@
 
 #include "cluster/context.h"
 #include "script/fence.h"
+#include "script/tasks.h"
 #include "sql/classifier.h"
 
 #include <lua.h>
@@ -26,7 +27,10 @@ struct timer;
 struct state {
 	struct context *context; /* the router's, or `own` */
 	struct context own;
-	double left;   /* when state_leave() was called last */
+	double left;      /* when state_leave() was called last */
+	unsigned entered; /* by calls under way: those of tasks are inside of moongate.run() */
+	struct list waiting, polled; /* struct blocking: those of operations, and of conditions */
+	struct tasks tasks;
 	bool embedded; /* it may run the loop: queries, health; not so inside of the router */
 	struct classifier *classifier; /* made at first need */
 	struct fence fence;
@@ -53,9 +57,12 @@ struct classifier *state_classifier(lua_State *L, struct state *state);
 /* The handle of this type at `index`, or NULL. Neither raises nor allocates. */
 void *state_handle(lua_State *L, const struct state *state, int index, enum handle_type type);
 
-/* The loop runs between these two calls only, and no time passes for its timers outside of them.
- * Raises, blaming the caller, where blocking has no place: in a routing script, inside of a policy.
+/* Raises, blaming the caller, where waiting has no place: in a routing script, inside of a policy.
  * `what` is "cluster:query". */
+void state_check(lua_State *L, const struct state *state, const char *what);
+
+/* The loop runs between these two calls only, and no time passes for its timers outside of them;
+ * pairs of them nest, in any order. Raises as state_check(). */
 void state_enter(lua_State *L, struct state *state, const char *what);
 void state_leave(struct state *state);
 

@@ -38,6 +38,20 @@
 ---Has `fn` called every so many seconds, while the script is in charge (in an application: while the
 ---loop runs). An error is logged; too many in a row stop it, as timer:stop() does.
 ---@field every fun(seconds: number, fn: fun()): moongate.Timer
+---Runs `fn(...)` as a task, whose queries yield instead of blocking, and the loop until it and all
+---that it has spawned are over. Returns what it returned; its error, or that of a task that nobody has
+---waited for, is raised with its traceback.
+---@field run fun(fn: (fun(...): ...), ...): ...
+---Runs `fn(...)` beside the task that calls, from when that one waits.
+---@field spawn fun(fn: (fun(...): ...), ...): moongate.Task
+---Runs the functions at the same time: { what the first returned }, { the second's }, ... The first
+---error is raised, once the others were cancelled.
+---@field gather fun(...: fun(): ...): table[]
+---What `fn(...)` returns; or nil, "timeout", "57014" after so many seconds, when it was cancelled and
+---the servers closed that it was using.
+---@field with_timeout fun(seconds: number, fn: (fun(...): ...), ...): ...
+---Stops the task that calls for so many seconds; outside of tasks, all that runs.
+---@field sleep fun(seconds: number)
 ---No new work for this endpoint from now on; what is under way ends, idle servers are closed.
 ---@field drain fun(endpoint: moongate.Endpoint)
 ---@field undrain fun(endpoint: moongate.Endpoint)
@@ -250,6 +264,11 @@
 
 ---Who says which endpoints a cluster has: the members of a Patroni cluster, as they come and go.
 ---@class moongate.Patroni
+
+---@class moongate.Task
+---@field status "running"|"done"|"failed"|"cancelled"
+---@field wait fun(self: moongate.Task): ...  what its function returned; or nil, message, "57014" where it was cancelled; an error in it is raised
+---@field cancel fun(self: moongate.Task): boolean  ends it; false: it was over. So does `local task <close> = ...`
 
 ---@class moongate.Timer
 ---@field stop fun(self: moongate.Timer)
