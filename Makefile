@@ -138,9 +138,11 @@ $(BUILD)/moongate: LDLIBS += -lmicrohttpd
 $(BUILD)/moongate: $(MODULE_OBJ) $(ROUTER_OBJ)
 	$(call say,LINK)$(CC) $(LDFLAGS) -Wl,-E -o $@ $^ $(LDLIBS)
 
+# Threads may outlive a Lua state that is closed, which unloads its modules: cluster/interrupt.h.
+STAYS := -Wl,-z,nodelete
 $(BUILD)/lib/moongate/core.so: $(MODULE_OBJ)
 	@mkdir -p $(@D)
-	$(call say,LINK)$(CC) $(LDFLAGS) -shared -o $@ $^ $(LDLIBS)
+	$(call say,LINK)$(CC) $(LDFLAGS) -shared $(STAYS) -o $@ $^ $(LDLIBS)
 
 .PHONY: unit-tests
 unit-tests: $(UNIT_TESTS)
