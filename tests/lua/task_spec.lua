@@ -217,7 +217,7 @@ describe("a task", function()
             error("no", 0)
           end)
         end)
-      assert.equal(4, most)
+      assert.equal(3, most) -- the fourth server is the outer transaction's
       assert.same({ nil, "no" }, results[4])
       assert.equal("-5,1,2,3", pg.primary:psql "select string_agg(id::text, ',' order by id) from lua_task")
       assert.equal(0, stats().lent)
@@ -399,6 +399,30 @@ describe("a task", function()
       own:health()
       moongate.with_timeout(0.1, own.query, own, "insert into lua_task select 1 from pg_sleep(60)")
       assert.is_true(#assert(own:token()) > 0)
+    end)
+
+    it("is of its own Lua state, in a process with several", function()
+      local status, output, errors = process.run({ "lua5.4", "-e", ([[
+        local uv = require "luv"
+        local function work(url)
+          local moongate = require "moongate"
+          local cluster = moongate.cluster { primary = url, pool = { size = 2 } }
+          moongate.run(function()
+            for i = 1, 20 do
+              moongate.spawn(function() assert(cluster:query("select $1::int as i, pg_sleep(0.01)", i)[1].i == i) end)
+            end
+            moongate.spawn(moongate.with_timeout, 0.05, cluster.query, cluster, "select pg_sleep(69)")
+          end)
+          io.write "done\n"
+        end
+        local threads = {}
+        for i = 1, 3 do threads[i] = uv.new_thread(work, %q) end
+        work(%q)
+        for _, thread in ipairs(threads) do thread:join() end
+      ]]):format(pg.primary.url, pg.primary.url) })
+      assert.equal(0, status, errors)
+      assert.equal(("done\n"):rep(4), output)
+      nothing_left()
     end)
 
     it("ends at Ctrl-C", function()
