@@ -267,8 +267,10 @@
 
 ---@class moongate.Task
 ---@field status "running"|"done"|"failed"|"cancelled"
----@field wait fun(self: moongate.Task): ...  what its function returned; or nil, message, "57014" where it was cancelled; an error in it is raised
----@field cancel fun(self: moongate.Task): boolean  ends it; false: it was over. So does `local task <close> = ...`
+---What its function returned; or nil, message, "57014" where it was cancelled. An error in it is raised.
+---@field wait fun(self: moongate.Task): ...
+---Ends it; false: it was over. So does `local task <close> = ...`.
+---@field cancel fun(self: moongate.Task): boolean
 
 ---@class moongate.Timer
 ---@field stop fun(self: moongate.Timer)

@@ -177,7 +177,7 @@ end
 ---@param fn fun(...): ...
 ---@return any ...  what it returned; or nil, "timeout", "57014"
 function M.with_timeout(seconds, fn, ...)
-  if type(seconds) ~= "number" or not (seconds >= 0) then
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
     core.misuse("moongate.with_timeout: a number of seconds expected, 0 or more")
   end
   check_function(fn, "moongate.with_timeout")

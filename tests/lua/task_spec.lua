@@ -174,7 +174,8 @@ describe("a task", function()
         return wait.until_true("three to run", function()
           moongate.sleep(0.01)
           local rows = assert(cluster:query [[
-            select count(*) as n from pg_stat_activity where state = 'active' and query like '%pg_sleep(0.3) /* beside */']])
+            select count(*) as n from pg_stat_activity
+            where state = 'active' and query like '%pg_sleep(0.3) /* beside */']])
           return rows[1].n >= 3 and rows[1].n
         end)
       end)
@@ -250,7 +251,7 @@ describe("a task", function()
       local order = {}
       moongate.run(function()
         moongate.spawn(function()
-          for i = 1, 3 do
+          for _ = 1, 3 do
             order[#order + 1] = "other"
             moongate.sleep(0)
           end
@@ -352,7 +353,7 @@ describe("a task", function()
       local others = {}
       local ok, why = pcall(moongate.gather,
         function()
-          local mark <close> = setmetatable({}, { __close = function() others.closed = true end })
+          local _ <close> = setmetatable({}, { __close = function() others.closed = true end })
           cluster:query "select pg_sleep(61)"
           others.went_on = true
         end,
