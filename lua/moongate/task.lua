@@ -185,7 +185,10 @@ function M.with_timeout(seconds, fn, ...)
   if not me then return M.run(M.with_timeout, seconds, fn, ...) end
   local group = { failed = {}, left = 1 }
   local task <close> = start("moongate.with_timeout", group, fn, ...)
-  if not await(task, me, core.now() + seconds) then return nil, "timeout", "57014" end
+  if not await(task, me, core.now() + seconds) then
+    task:cancel()
+    if task.status == "cancelled" then return nil, "timeout", "57014" end -- else closing it has failed
+  end
   return outcome(task)
 end
 

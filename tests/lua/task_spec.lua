@@ -329,6 +329,15 @@ describe("a task", function()
       assert.same({ 1, nil, 3 }, { moongate.with_timeout(5, function() return 1, nil, 3 end) })
     end)
 
+    it("has what its end raises raised by who has ended it", function()
+      assert.error_matches(function()
+        moongate.with_timeout(0.01, function()
+          local _ <close> = setmetatable({}, { __close = function() error "on closing" end })
+          moongate.sleep(60)
+        end)
+      end, "on closing")
+    end)
+
     it("leaves no transaction behind", function()
       moongate.with_timeout(0.1, cluster.transaction, cluster, function(tx)
         tx:query "insert into lua_task values (1)"
