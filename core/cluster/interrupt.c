@@ -4,12 +4,21 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 
+/* A request that overtakes the statement is lost: PostgreSQL passes over what it is not running
+ * yet. So it is sent again. The server is nobody else's meanwhile, and the key is no other
+ * backend's. */
 static void *send_cancel(void *arg)
 {
+	static const struct timespec pauses[] = {{0, 100000000}, {1, 0}};
 	PGcancel *request = arg;
 	char error[256];
 	PQcancel(request, error, sizeof error);
+	for (size_t i = 0; i < sizeof pauses / sizeof *pauses; i++) {
+		nanosleep(&pauses[i], NULL);
+		PQcancel(request, error, sizeof error);
+	}
 	PQfreeCancel(request);
 	return NULL;
 }
