@@ -73,7 +73,7 @@ describe("when servers die", function()
     client:quit()
   end)
 
-  it("readers see no error when a replica is stopped in good order", function()
+  it("readers see no error when a replica is stopped in good order #slow", function()
     local replica = pg.replicas[2]
     local status, output, errors = reads_during(replica, function() replica:stop() end)
     assert.equal(0, status, errors)

@@ -177,7 +177,7 @@ describe("without a primary", function()
 end)
 
 describe("after a promotion", function()
-  it("writes that were held go to the new primary, each once", function()
+  it("writes that were held go to the new primary, each once #slow", function()
     local pg = throwaway.start { replicas = 1 }
     pg.primary:psql "create table held (id serial primary key, note text)"
     pg:wait_for_replay()
