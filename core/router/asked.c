@@ -53,12 +53,13 @@ void asked_skip(struct exchange *x)
 }
 
 static void tell(struct client *c, const struct facts *facts, const char *sql, size_t size,
-                 const struct query_error *error)
+                 unsigned parameters, const struct query_error *error)
 {
 	struct query query = {.facts = facts,
 	                      .sql = sql ? sql : "",
 	                      .sql_size = sql ? size : 0,
-	                      .writes = facts_may_write(facts)};
+	                      .writes = facts_may_write(facts),
+	                      .parameters = parameters};
 	judge_tell_error(c, &query, error);
 }
 
@@ -70,7 +71,7 @@ void asked_failed(struct exchange *x, const char *sqlstate, const char *message)
 	                                  .message = message,
 	                                  .endpoint = x->server ? x->server->endpoint : NULL};
 	if (a && a->facts && is_heard(x->client))
-		tell(x->client, a->facts, a->sql, a->sql_size, &error);
+		tell(x->client, a->facts, a->sql, a->sql_size, a->parameters, &error);
 }
 
 void asked_refused(struct exchange *x, const uint8_t *body, size_t size)
@@ -87,7 +88,7 @@ void asked_in_vain(struct client *c, const struct batch *b, const char *sqlstate
 {
 	const struct query_error error = {.sqlstate = sqlstate, .message = message};
 	if (is_heard(c))
-		tell(c, judge_facts(c, b), b->sql, b->sql_size, &error);
+		tell(c, judge_facts(c, b), b->sql, b->sql_size, b->parameters, &error);
 }
 
 void asked_free(struct exchange *x)

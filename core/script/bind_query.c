@@ -104,6 +104,15 @@ static int push_intent(lua_State *L, const struct facts *facts)
 	return 1;
 }
 
+/* What stands in that user value, or nil. */
+static void push_if(lua_State *L, bool there, int slot)
+{
+	if (there)
+		lua_getiuservalue(L, lua_upvalueindex(UP_HANDLE), slot);
+	else
+		lua_pushnil(L);
+}
+
 static int query_index(lua_State *L)
 {
 	struct query_handle *h = query_current(L);
@@ -141,15 +150,10 @@ static int query_index(lua_State *L)
 		lua_pushinteger(L, q->parameters);
 		break;
 	case FIELD_KEY:
-		if (h->made & 1u << USER_KEY)
-			lua_getiuservalue(L, lua_upvalueindex(UP_HANDLE), USER_KEY);
-		else
-			lua_pushnil(L);
+		push_if(L, h->made & 1u << USER_KEY, USER_KEY);
 		break;
 	case FIELD_TRANSACTION:
-		lua_pushnil(L);
-		if (q->transaction)
-			lua_getiuservalue(L, lua_upvalueindex(UP_HANDLE), USER_TRANSACTION);
+		push_if(L, q->transaction != NULL, USER_TRANSACTION);
 		break;
 	case FIELD_WRITES:
 		lua_pushboolean(L, q->writes);

@@ -310,7 +310,7 @@ describe("a policy in the router", function()
           route = function() end,
           on_error = function(query, e)
             local role = e.endpoint and e.endpoint.role
-            print(("%s|%s|%s|%s|%s"):format(e.sqlstate, e.message, query.kind, query.sql, role))
+            print(("%s|%s|%s|%s|%s|%d"):format(e.sqlstate, e.message, query.kind, query.sql, role, query.parameters))
           end,
         }
       end]]
@@ -323,6 +323,9 @@ describe("a policy in the router", function()
       c:result()
       logged "22012|division by zero|insert|insert into seen values (1/(1-1))|primary"
       logged "42P01"
+      c:send(wire.extended("select 1 / $1::int", { "0" }) .. wire.sync())
+      c:result()
+      logged "22012|division by zero|select|select 1 / $1::int|primary|1"
       assert.equal("1", c:value "select 1")
     end)
 
