@@ -67,9 +67,10 @@ void relay_attach(struct exchange *x)
 		status = errand_apply_settings(x);
 	}
 	last_route_sent(c, x->server->endpoint, false);
-	x->block_effects = c->block.effects;
-	if (status == ST_OK && c->block.state == BLOCK_LAZY)
+	if (status == ST_OK && c->block.state == BLOCK_LAZY) {
+		x->block_effects = c->block.effects;
 		block_hand_over(c, &x->begin);
+	}
 	if (status == ST_OK && buffer_size(&x->begin))
 		status = errand_begin(x);
 	if (status != ST_OK)

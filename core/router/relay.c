@@ -139,6 +139,8 @@ static enum status note_effects(struct exchange *x, const struct batch *b)
 	c->dirty |= b->pins || b->names || b->effects & EFFECTS_SOIL || buffer_size(touched);
 	if (b->effects & EFFECT_DDL)
 		c->worker->catalog_epoch++;
+	if (b->effects & EFFECT_BEGIN) /* of a client that keeps its server */
+		x->block_effects = b->effects;
 	note_resets(x, b);
 	if (b->effects & EFFECT_RESET && b->statements == 1)
 		status = buffer_append(&x->reset, buffer_data(touched), buffer_size(touched));

@@ -123,6 +123,10 @@ describe("a policy in the router", function()
       c:query "select 1"
       assert.equal("false false serializable primary true", tell())
       c:query "rollback"
+      c:query "listen here"
+      c:query "begin isolation level repeatable read read only"
+      assert.equal("true false repeatable read primary true", tell())
+      c:query "rollback"
     end)
 
     it("tells what writes itself from what stands beside writes", function()
