@@ -290,7 +290,7 @@ describe("a task", function()
     it("is told when its connection is released or its cluster closed by another", function()
       assert.same({ nil, "the connection was released meanwhile", "08003" }, triple(moongate.run(function()
         local connection = assert(cluster:pool("write"):acquire())
-        local task = moongate.spawn(function() return connection:query "select pg_sleep(60)" end)
+        local task = moongate.spawn(function() return connection:query "select pg_sleep(30)" end)
         moongate.sleep(0)
         connection:release()
         return task:wait()
@@ -299,13 +299,13 @@ describe("a task", function()
       local closed = { nil, "the cluster was closed", "57P01" }
       local all = moongate.run(function()
         local tasks = {
-          moongate.spawn(own.query, own, "select pg_sleep(60)"),
-          moongate.spawn(own.query, own, "select pg_sleep(61)"),
+          moongate.spawn(own.query, own, "select pg_sleep(30)"),
+          moongate.spawn(own.query, own, "select pg_sleep(31)"),
           moongate.spawn(own.transaction, own, function() end),
         }
         wait.until_true("a query to run", function()
           moongate.sleep(0.01)
-          return running "select pg_sleep(60)" > 0
+          return running "select pg_sleep(30)" > 0
         end)
         own:close()
         return list(3, function(i) return triple(tasks[i]:wait()) end)
