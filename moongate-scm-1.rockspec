@@ -25,6 +25,7 @@ build = {
     },
     lua = {
       ["moongate"] = "lua/moongate/init.lua",
+      ["moongate.checks"] = "lua/moongate/checks.lua",
       ["moongate.clock"] = "lua/moongate/clock.lua",
       ["moongate.examples"] = "lua/moongate/examples.lua",
       ["moongate.health"] = "lua/moongate/health.lua",
