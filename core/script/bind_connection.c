@@ -15,6 +15,7 @@ struct connection {
 	struct cluster_handle *owner;
 	struct loan loan;
 	bool released;
+	bool only_reads; /* the block that it is in, as it was begun */
 };
 
 static struct connection *push_connection(lua_State *L, int cluster)
@@ -181,12 +182,21 @@ static int query_done(lua_State *L, struct blocking *b)
 	return push_answer(L, &b->op, c->owner);
 }
 
+/* Whether nobody knows what was written when the server is lost meanwhile. */
+static bool may_commit(const struct connection *c, const struct facts *f)
+{
+	if (f->intent != INTENT_WRITE || f->kind == SQL_BEGIN)
+		return false;
+	return !in_block(c) || (f->effects & EFFECT_END && !c->only_reads);
+}
+
 static int run(lua_State *L, struct query_call *call, const struct exec_query *query)
 {
 	struct connection *c = call->c;
 	const struct facts *f = facts_of(L, c, query->sql);
-	bool write = f->intent == INTENT_WRITE;
-	call->may_commit = write && (!in_block(c) || (f->effects & EFFECT_END));
+	call->may_commit = may_commit(c, f);
+	if (f->effects & (EFFECT_BEGIN | EFFECT_READ_WRITE))
+		c->only_reads = f->effects & EFFECT_READ_ONLY;
 	call->unpins = f->effects & EFFECT_UNPIN_ALL;
 	call->changes = f->effects & EFFECT_DDL;
 	call->pins = facts_pins_with_settings(f);

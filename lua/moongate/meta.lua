@@ -218,6 +218,7 @@
 ---@field file string?                in PostgreSQL's sources, as line and routine
 ---@field line integer?
 ---@field routine string?
+---@field traceback string?           of what a transaction's function raised
 
 ---What assert_query() raises; tostring() is "message (SQLSTATE)".
 ---@class moongate.Error
@@ -225,6 +226,16 @@
 ---@field code string
 ---@field fields moongate.ErrorFields
 ---@field where string  who called: "file.lua:12"
+
+---@alias moongate.InTransaction fun(tx: moongate.Transaction): ...
+---@alias moongate.TransactionMethod
+---| fun(self, fn: moongate.InTransaction, opts?: moongate.TransactionOptions): any, string?, string?, table?
+
+---@class moongate.TransactionOptions
+---@field access ("read only"|"read write"|"read"|"write")?  a read-only one may run on a replica
+---@field isolation ("read committed"|"repeatable read"|"serializable"|"read uncommitted")?
+---@field deferrable boolean?
+---@field retries integer?  how often it is done again after 40001 and 40P01; default 0
 
 ---@class moongate.TypeOptions
 ---@field decode (fun(text: string): any)?  of its values
@@ -237,7 +248,7 @@
 ---Made once, returned for as many queries as one likes.
 ---@field route fun(self: moongate.Cluster, opts: moongate.RouteOptions): moongate.Route
 ---What fn returns, or true; nil, message, code and fields where it was rolled back.
----@field transaction fun(self: moongate.Cluster, fn: fun(tx: moongate.Transaction): ...): any, string?, string?, table?
+---@field transaction moongate.TransactionMethod
 ---How values of a type of your own are decoded.
 ---@field type fun(self: moongate.Cluster, oid: integer, opts: moongate.TypeOptions): true
 ---Has the arrays of the database's own types (enums, domains, composites) decode to tables.

@@ -282,6 +282,41 @@ function M.cluster(options)
   }
 end
 
+-- What SQL calls them, and what this module does.
+local accesses = {
+  ["read only"] = "read only",
+  ["read write"] = "read write",
+  read = "read only",
+  write = "read write",
+}
+
+local transaction = options_of {
+  access = choice { "read only", "read write", "read", "write" },
+  isolation = choice { "read committed", "repeatable read", "serializable", "read uncommitted" },
+  deferrable = flag,
+  retries = integer(0, 1000000),
+}
+
+---What cluster:transaction() does: how the block begins, on which side, and how often it may be done
+---again. A standby takes no serializable transactions.
+---@param options any  as in moongate.TransactionOptions
+---@return { begin: string, intent: "read"|"write", retries: integer }? config, string? why
+function M.transaction(options)
+  local checked, why = transaction(options == nil and {} or options)
+  if not checked then return nil, why end
+  local access = accesses[checked.access]
+  local begin = { "begin" }
+  if checked.isolation then begin[#begin + 1] = "isolation level " .. checked.isolation end
+  begin[#begin + 1] = access
+  if checked.deferrable ~= nil then begin[#begin + 1] = checked.deferrable and "deferrable" or "not deferrable" end
+  local read = access == "read only" and checked.isolation ~= "serializable"
+  return {
+    begin = table.concat(begin, " "),
+    intent = read and "read" or "write",
+    retries = checked.retries or 0,
+  }
+end
+
 local oid = integer(1, (1 << 32) - 1)
 local type_options = options_of {
   decode = function(value, where)

@@ -1,15 +1,23 @@
----cluster:transaction(fn): a block on the primary that commits, or leaves no trace.
+---cluster:transaction(fn, options): a block that commits, or leaves no trace; in one of them,
+---tx:transaction(fn), a savepoint that is kept, or leaves none.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
+local options = require "moongate.options"
 local queries = require "moongate.queries"
 core.own()
+
+-- Between two attempts, in seconds: about this, twice as long after each, up to the longest.
+local FIRST_PAUSE, LONGEST_PAUSE = 0.005, 1
+
+-- SQLSTATEs of what may go well when it is done again: serialization_failure, deadlock_detected.
+local TRANSIENT = { ["40001"] = true, ["40P01"] = true }
 
 ---What `fn` is given; of use only while it runs.
 ---@class moongate.Transaction: moongate.Queries
 local methods = {}
 local mt = { __name = "moongate.transaction", __index = methods, __metatable = false }
 
--- The connections of transactions under way, and the first failure in each. Kept apart from the
+-- Of transactions under way: the connection, and the first failure in each. Kept apart from the
 -- objects, so that an application cannot reach the connection once the transaction is over.
 local connections = setmetatable({}, { __mode = "k" })
 local failures = setmetatable({}, { __mode = "k" })
@@ -20,65 +28,126 @@ local function noted(tx, result, message, ...)
   return result, message, ...
 end
 
+---The connection of a transaction that is under way.
+local function connection_of(tx, name)
+  local connection = connections[tx or false]
+  if not connection then
+    core.misuse(type(tx) == "table" and "the transaction is over" or ("call it as tx:%s(...)"):format(name))
+  end
+  return connection
+end
+
 -- Run a statement in the transaction, as the cluster's methods do outside of one.
 for _, name in ipairs { "query", "exec", "one", "value" } do
   methods[name] = function(self, sql, ...)
-    local connection = connections[self or false]
-    if not connection then
-      error(type(self) == "table" and "the transaction is over" or ("call it as tx:%s(sql, ...)"):format(name), 2)
-    end
+    local connection = connection_of(self, name)
     return noted(self, connection[name](connection, sql, ...))
   end
 end
 methods.assert_query = queries.assert_query
 
----Ends the block without having committed; what it did is undone, also when the server is lost.
-local function give_up(connection, message, code, fields)
-  if connection:status() ~= "lost" then connection:query("rollback") end
+-- How a transaction ends, and a part of one. Savepoints of one name hide one another.
+local BLOCK = { commit = "commit", undo = "rollback" }
+local SAVEPOINT = {
+  commit = "release savepoint moongate",
+  undo = "rollback to savepoint moongate; release savepoint moongate",
+}
+
+---Ends it without having committed; what it did is undone, also when the server is lost.
+local function give_up(connection, frame, message, code, fields)
+  if connection:status() ~= "lost" then connection:query(frame.undo) end
   return nil, message, code, fields
 end
 
----What pcall(fn, tx) gave, after the call: the transaction's results.
-local function conclude(tx, connection, ok, ...)
+---What was raised, with where it was.
+local function caught(raised)
+  if queries.is_error(raised) then return raised end
+  if raised == nil then raised = "the function raised nil" end
+  local _, text = pcall(tostring, raised)
+  return { message = raised, fields = { message = text, traceback = core.traceback(text) } }
+end
+
+---What xpcall(fn, caught, tx) gave, after the call: the transaction's results.
+local function conclude(tx, connection, frame, ok, ...)
   connections[tx] = nil
   local first, message, code, fields = ...
   local failure, status = failures[tx], connection:status()
   if not ok then
-    if queries.is_error(first) then return give_up(connection, first.message, first.code, first.fields) end
-    if first == nil then first = "the function raised nil" end
     -- With the transaction in ruins, that is what the error is about: assert(tx:query(...)).
-    local ruined = failure and (status == "failed" or status == "lost")
-    return give_up(connection, first, ruined and failure[2] or nil, ruined and failure[3] or nil)
+    if not first.code and failure and (status == "failed" or status == "lost") then
+      first.code, first.fields.sqlstate = failure[2], failure[2]
+    end
+    return give_up(connection, frame, first.message, first.code, first.fields)
   elseif not first and message ~= nil then
-    return give_up(connection, message, code, fields)
+    return give_up(connection, frame, message, code, fields)
   elseif status ~= "in_block" then
     -- PostgreSQL answers COMMIT of a failed transaction with ROLLBACK, which is no error.
     failure = failure or status == "lost" and { "the connection was lost", "08006" }
       or { "the transaction was ended inside of it", "25000" }
-    return give_up(connection, table.unpack(failure, 1, 3))
+    return give_up(connection, frame, table.unpack(failure, 1, 3))
   end
-  local done, why, sqlstate, said = connection:query("commit")
+  local done, why, sqlstate, said = connection:query(frame.commit)
   if not done then return nil, why, sqlstate, said end
   if select("#", ...) == 0 then return true end
   return ...
 end
 
----Runs `fn(tx)` in a transaction on the primary. It commits when fn returns, and its results are
----fn's (true where there are none). It rolls back, and returns nil, message, code, fields, when fn raises,
----returns nil or false and a message, or leaves the transaction failed.
----@param cluster moongate.Cluster
----@param fn fun(tx: moongate.Transaction): ...
----@return any ok, string? message, string? code, moongate.ErrorFields? fields
-return function(cluster, fn)
-  if type(fn) ~= "function" then
-    error("cluster:transaction: it takes a function(tx), not a " .. type(fn), 2)
-  end
-  local connection <close>, message, code, fields = core.borrow(cluster, "write", "cluster:transaction")
-  if not connection then return nil, message, code, fields end
-  local begun
-  begun, message, code, fields = connection:query("begin")
+local function run(connection, frame, begin, fn)
+  local begun, message, code, fields = connection:query(begin)
   if not begun then return nil, message, code, fields end
   local tx = setmetatable({}, mt)
   connections[tx] = connection
-  return conclude(tx, connection, pcall(fn, tx))
+  return conclude(tx, connection, frame, xpcall(fn, caught, tx))
+end
+
+---Keeps the failure of a part in mind, if that was the end of the whole.
+local function survived(tx, connection, ok, message, ...)
+  if connection:status() ~= "in_block" then return noted(tx, ok, message, ...) end
+  return ok, message, ...
+end
+
+---Runs `fn(tx)` as a part of the transaction, which is undone alone: what fn did is kept when it
+---returns, and undone when it raises, returns nil or false and a message, or leaves its part failed.
+---@param fn fun(tx: moongate.Transaction): ...
+---@return any ok, string? message, string? code, moongate.ErrorFields? fields
+function methods:transaction(fn)
+  if type(fn) ~= "function" then core.misuse("tx:transaction: it takes a function(tx), not a " .. type(fn)) end
+  local connection = connection_of(self, "transaction")
+  return survived(self, connection, run(connection, SAVEPOINT, "savepoint moongate", fn))
+end
+
+local function attempt(cluster, fn, config)
+  local connection <close>, message, code, fields = core.borrow(cluster, config.intent, "cluster:transaction")
+  if not connection then return nil, message, code, fields end
+  return run(connection, BLOCK, config.begin, fn)
+end
+
+---A pause between half and all of `seconds`, so that two that were in each other's way part.
+local function pause(seconds)
+  core.sleep(seconds * (1 + math.random()) / 2)
+  return math.min(2 * seconds, LONGEST_PAUSE)
+end
+
+local function attempts(cluster, fn, config, left, seconds, ...)
+  local ok, _, code = ...
+  if ok or left == 0 or not TRANSIENT[code] then return ... end
+  local longer = pause(seconds)
+  return attempts(cluster, fn, config, left - 1, longer, attempt(cluster, fn, config))
+end
+
+---Runs `fn(tx)` in a transaction on the primary; one that only reads, on a replica where one will do.
+---It commits when fn returns, and its results are fn's (true where there are none). It rolls back, and
+---returns nil, message, code, fields, when fn raises, returns nil or false and a message, or leaves the
+---transaction failed.
+---@param cluster moongate.Cluster
+---@param fn fun(tx: moongate.Transaction): ...
+---@param opts moongate.TransactionOptions?
+---@return any ok, string? message, string? code, moongate.ErrorFields? fields
+return function(cluster, fn, opts)
+  if type(fn) ~= "function" then
+    core.misuse("cluster:transaction: it takes a function(tx), not a " .. type(fn))
+  end
+  local config, why = options.transaction(opts)
+  if not config then core.misuse("cluster:transaction: " .. why) end
+  return attempts(cluster, fn, config, config.retries, FIRST_PAUSE, attempt(cluster, fn, config))
 end

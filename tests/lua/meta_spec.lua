@@ -128,6 +128,7 @@ describe("lua/moongate/meta.lua", function()
     for name, options in pairs(in_cluster) do is_the_same("moongate." .. name, inside(options)) end
     for name, fn in pairs {
       RouteOptions = function() return (cluster:route { [NONE] = 1 }) end,
+      TransactionOptions = function() cluster:transaction(print, { [NONE] = 1 }) end,
       RouterOptions = function() return (moongate.router { [NONE] = 1 }) end,
       PatroniOptions = function() return (moongate.patroni { [NONE] = 1 }) end,
       MemberOptions = function() return (moongate.patroni { members = { a = { [NONE] = 1 } } }) end,

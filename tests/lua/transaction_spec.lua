@@ -65,10 +65,10 @@ describe("on one server", function()
 
     it("leaves nothing when its function raises", function()
       local oops = {}
-      assert.same({ nil, oops }, { cluster:transaction(function(tx)
+      assert.same({ nil, oops }, three(cluster:transaction(function(tx)
         tx:query "insert into lua_tx values (1)"
         error(oops)
-      end) })
+      end)))
       assert.equal(0, count())
     end)
 
@@ -185,7 +185,7 @@ describe("on one server", function()
     end)
 
     it("has a message even where nil was raised", function()
-      assert.same({ nil, "the function raised nil" }, { cluster:transaction(function() error(nil) end) })
+      assert.same({ nil, "the function raised nil" }, three(cluster:transaction(function() error(nil) end)))
     end)
 
     it("is asked with a colon", function()
