@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define STATEMENTS 1000 /* that the embedded module's classifier remembers */
+#define STATEMENTS 1000  /* that the embedded module's classifier remembers */
+#define NO_NEWS    0.001 /* s: after so short a time the loop is not asked what there is */
 
 static const char state_key; /* its address is the key; the byte is never read */
 static const char thread_key;
@@ -122,9 +123,11 @@ void state_enter(lua_State *L, struct state *s, const char *what)
 		ev_now_update(s->context->loop); /* a task may have worked long */
 		return;
 	}
-	s->context->stood_still += clock_now() - s->left;
+	double away = clock_now() - s->left;
+	s->context->stood_still += away;
 	ev_resume(s->context->loop);
-	ev_run(s->context->loop, EVRUN_NOWAIT); /* servers that have gone, answers to probes */
+	if (away > NO_NEWS) /* servers that have gone, answers to probes */
+		ev_run(s->context->loop, EVRUN_NOWAIT);
 }
 
 void state_leave(struct state *s)
