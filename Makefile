@@ -13,7 +13,7 @@ RUN_PACKAGES   := gcc pkg-config libev-dev libpq-dev liblua5.4-dev lua5.4 libpg-
                   lua-argparse lua-luv lua-cjson postgresql-15 postgresql-client-15
 TEST_PACKAGES  := libcmocka-dev lua-busted lua-socket lua-check luarocks clang-format clang-tidy \
                   python3-psycopg2 python3-psycopg openssl procps
-BENCH_PACKAGES := pgbouncer
+BENCH_PACKAGES := pgbouncer lua-sql-postgres
 PATRONI_PACKAGES := patroni etcd-server
 
 PKGS      := lua5.4 libpq libcares libssl libcrypto libcurl jansson
@@ -108,9 +108,14 @@ test-regress: deps-test ## PostgreSQL's own regression suite through the router 
 lint: deps-test ## format, static analysis, include directions
 	@BUILD=$(BUILD) sh tests/lint.sh
 
-bench: deps-bench ## pgbench through moongate, PgBouncer and directly, side by side
+bench: deps-bench ## pgbench through moongate, PgBouncer and directly; the module beside LuaSQL
 	@$(MAKE) --no-print-directory all
 	@$(LUA) tests/bench/bench.lua
+	@$(MAKE) --no-print-directory bench-module
+
+bench-module: deps-bench $(BUILD)/tests/count_allocations.so ## the Lua module beside LuaSQL
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) LUA_CPATH="$(BUILD)/lib/?.so;;" $(LUA) tests/bench/module.lua
 
 bench-idle: deps-bench ## what an idle client costs in memory, and how evenly busy ones are served
 	@$(MAKE) --no-print-directory all
@@ -157,6 +162,10 @@ $(BUILD)/tests/bench_decide: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=r
 $(BUILD)/tests/bench_%: tests/bench/%.c $(wildcard tests/bench/*.h) $(MODULE_OBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(LDLIBS)
+
+$(BUILD)/tests/count_allocations.so: tests/bench/count_allocations.c
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes $(LDFLAGS) -shared -o $@ $<
 
 $(BUILD)/tests/fault_proxy: tests/support/fault_proxy.c
 	@mkdir -p $(@D)

@@ -19,14 +19,15 @@ local COLUMNS = {
   { title = "CPU x PgBouncer" },
 }
 
-local function values_of(results, field)
+---@return any[]  the same field of each
+function M.values_of(results, field)
   local values = {}
   for i, result in ipairs(results) do values[i] = result[field] end
   return values
 end
 
--- Of numbers, in any order; nil where there are none.
-local function median(values)
+---Of numbers, in any order; nil where there are none.
+function M.median(values)
   local ordered = table.move(values, 1, #values, 1, {})
   table.sort(ordered)
   local middle = #ordered // 2
@@ -34,12 +35,13 @@ local function median(values)
   return ordered[middle] and (ordered[middle] + ordered[middle + 1]) / 2
 end
 
-local function range(values)
+---"least-most"
+function M.range(values)
   return ("%.0f-%.0f"):format(math.min(table.unpack(values)), math.max(table.unpack(values)))
 end
 
--- Round by round, so that both sides of a ratio met the same machine.
-local function ratios(results, baseline, field)
+---Round by round, so that both sides of a ratio met the same machine.
+function M.ratios(results, baseline, field)
   local values = {}
   for i, result in ipairs(results) do
     local below = baseline and baseline[i][field]
@@ -53,17 +55,17 @@ local function number(pattern, value)
 end
 
 local function row_of(setting, name, results, baseline)
-  local tps = values_of(results, "tps")
+  local tps = M.values_of(results, "tps")
   return {
     setting.mode,
     tostring(setting.clients),
     name,
-    number("%.0f", median(tps)),
-    range(tps),
-    number("%.3f", median(values_of(results, "latency"))),
-    number("%.1f", median(values_of(results, "cpu"))),
-    number("%.2f", median(ratios(results, baseline, "tps"))),
-    number("%.2f", median(ratios(results, baseline, "cpu"))),
+    number("%.0f", M.median(tps)),
+    M.range(tps),
+    number("%.3f", M.median(M.values_of(results, "latency"))),
+    number("%.1f", M.median(M.values_of(results, "cpu"))),
+    number("%.2f", M.median(M.ratios(results, baseline, "tps"))),
+    number("%.2f", M.median(M.ratios(results, baseline, "cpu"))),
   }
 end
 
@@ -92,62 +94,70 @@ local function processor()
   return "unknown processor"
 end
 
+---"2 cores of ..., Linux ..."
+---@return string
+function M.machine()
+  local _, cores = process.run { "nproc" }
+  local _, kernel = process.run { "uname", "-r" }
+  return ("%s cores of %s, Linux %s"):format(cores:match("%d+"), processor(), kernel:match("%S+"))
+end
+
 ---What was measured, on what, and how.
 ---@return string
 function M.heading(arguments, versions)
-  local _, cores = process.run { "nproc" }
-  local _, kernel = process.run { "uname", "-r" }
-  return ("pgbench -S, medians of %d rounds of %d s each, on %s cores of %s, Linux %s; %s."):format(
-    arguments.rounds, arguments.seconds, cores:match("%d+"), processor(), kernel:match("%S+"),
-    table.concat(versions, ", "))
+  return ("pgbench -S, medians of %d rounds of %d s each, on %s; %s."):format(
+    arguments.rounds, arguments.seconds, M.machine(), table.concat(versions, ", "))
 end
 
-local function widths_of(rows)
+local function widths_of(rows, columns)
   local widths = {}
-  for i, column in ipairs(COLUMNS) do
+  for i, column in ipairs(columns) do
     widths[i] = #column.title
     for _, row in ipairs(rows) do widths[i] = math.max(widths[i], #row[i]) end
   end
   return widths
 end
 
-local function padded(cells, widths)
+local function padded(cells, widths, columns)
   local out = {}
-  for i, column in ipairs(COLUMNS) do
+  for i, column in ipairs(columns) do
     out[i] = ("%" .. (column.left and "-" or "") .. widths[i] .. "s"):format(cells[i])
   end
   return out
 end
 
-local function titles()
+local function titles(columns)
   local cells = {}
-  for i, column in ipairs(COLUMNS) do cells[i] = column.title end
+  for i, column in ipairs(columns) do cells[i] = column.title end
   return cells
 end
 
 ---@param rows string[][]
+---@param columns table[]?  of another table than the benchmark's of proxies
 ---@return string
-function M.plain(rows)
-  local widths = widths_of(rows)
-  local lines = { table.concat(padded(titles(), widths), "  ") }
-  for _, row in ipairs(rows) do lines[#lines + 1] = table.concat(padded(row, widths), "  ") end
+function M.plain(rows, columns)
+  columns = columns or COLUMNS
+  local widths = widths_of(rows, columns)
+  local lines = { table.concat(padded(titles(columns), widths, columns), "  ") }
+  for _, row in ipairs(rows) do lines[#lines + 1] = table.concat(padded(row, widths, columns), "  ") end
   return table.concat(lines, "\n")
 end
 
 ---@param rows string[][]
 ---@return string
 function M.markdown(rows)
-  local widths = widths_of(rows)
+  local columns = COLUMNS
+  local widths = widths_of(rows, columns)
   local rules = {}
-  for i, column in ipairs(COLUMNS) do
+  for i, column in ipairs(columns) do
     rules[i] = column.left and ("-"):rep(widths[i]) or ("-"):rep(widths[i] - 1) .. ":"
   end
   local lines = {
-    "| " .. table.concat(padded(titles(), widths), " | ") .. " |",
+    "| " .. table.concat(padded(titles(columns), widths, columns), " | ") .. " |",
     "| " .. table.concat(rules, " | ") .. " |",
   }
   for _, row in ipairs(rows) do
-    lines[#lines + 1] = "| " .. table.concat(padded(row, widths), " | ") .. " |"
+    lines[#lines + 1] = "| " .. table.concat(padded(row, widths, columns), " | ") .. " |"
   end
   return table.concat(lines, "\n") .. "\n"
 end
