@@ -27,6 +27,7 @@ build = {
       ["moongate"] = "lua/moongate/init.lua",
       ["moongate.checks"] = "lua/moongate/checks.lua",
       ["moongate.clock"] = "lua/moongate/clock.lua",
+      ["moongate.datetime"] = "lua/moongate/datetime.lua",
       ["moongate.examples"] = "lua/moongate/examples.lua",
       ["moongate.health"] = "lua/moongate/health.lua",
       ["moongate.meta"] = "lua/moongate/meta.lua",
