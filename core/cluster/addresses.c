@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/addresses.h"
 
+#include "cluster/alarms.h"
 #include "cluster/cluster.h"
 #include "cluster/conninfo.h"
 #include "cluster/resolver.h"
@@ -54,7 +55,7 @@ static void arm(struct addresses *a, double wait)
 	if (wait == INFINITY)
 		return;
 	ev_timer_set(&a->timer, wait, 0);
-	ev_timer_start(loop_of(a), &a->timer);
+	alarm_start(loop_of(a), &a->timer);
 }
 
 static double wait_for(double ttl)

@@ -5,6 +5,7 @@
 #include "cluster/catalog_fetch.h"
 
 #include "base/clock.h"
+#include "cluster/alarms.h"
 #include "cluster/catalog_sql.h"
 
 #include <stdio.h>
@@ -111,7 +112,7 @@ static void build_some(struct catalog_fetch *f)
 		     large ? "it is too large" : "out of memory");
 	} else {
 		ev_timer_set(&f->timer, PAUSE, 0);
-		ev_timer_start(f->context->loop, &f->timer);
+		alarm_start(f->context->loop, &f->timer);
 	}
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "cluster/alarms.h"
 #include "cluster/catalog_fetch.h"
 #include "cluster/cluster.h"
 
@@ -64,7 +65,7 @@ static void look_in(struct source *s, double seconds)
 {
 	ev_timer_stop(loop_of(s), &s->timer);
 	ev_timer_set(&s->timer, fmax(0, seconds), 0);
-	ev_timer_start(loop_of(s), &s->timer);
+	alarm_start(loop_of(s), &s->timer);
 }
 
 static void show(struct source *s, struct catalog *own)

@@ -3,6 +3,7 @@
 #include "cluster/dispatch.h"
 
 #include "base/clock.h"
+#include "cluster/alarms.h"
 #include "cluster/chase.h"
 #include "cluster/refusal.h"
 
@@ -77,7 +78,7 @@ static void arm(struct dispatch *d, double now)
 	if (next == INFINITY)
 		return;
 	ev_timer_set(&d->timer, fmax(0, next - now), 0);
-	ev_timer_start(loop_of(d), &d->timer);
+	alarm_start(loop_of(d), &d->timer);
 }
 
 /* Behind all that came before it: mostly at the back, unless it has waited elsewhere first. */

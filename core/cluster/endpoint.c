@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "base/random.h"
+#include "cluster/alarms.h"
 #include "cluster/balance.h"
 #include "cluster/chase.h"
 #include "cluster/cluster.h"
@@ -286,7 +287,7 @@ void endpoint_trim(struct endpoint *e)
 	struct ev_loop *loop = e->cluster->context->loop;
 	ev_timer_stop(loop, &e->trimming);
 	ev_timer_set(&e->trimming, 0, 0);
-	ev_timer_start(loop, &e->trimming);
+	alarm_start(loop, &e->trimming);
 }
 
 void endpoint_moved(struct endpoint *e)

@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/exec.h"
 
+#include "cluster/alarms.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -111,7 +113,7 @@ enum status exec_start(struct exec *x, struct server *server, const struct exec_
 	*x = (struct exec){.server = server, .fn = fn};
 	ev_timer_init(&x->timer, on_timeout, q->timeout, 0);
 	if (q->timeout > 0)
-		ev_timer_start(server->context->loop, &x->timer);
+		alarm_start(server->context->loop, &x->timer);
 	server_hold(server, on_exec_event, x);
 	server_want_write(server, pending > 0);
 	return ST_OK;

@@ -10,6 +10,7 @@
 #include "cluster/fetch.h"
 
 #include "base/buffer.h"
+#include "cluster/alarms.h"
 #include "cluster/resolver.h"
 
 #include <curl/curl.h>
@@ -98,8 +99,8 @@ static void on_socket(struct ev_loop *loop, ev_io *io, int events)
 
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
-	(void)loop;
 	(void)events;
+	alarm_again(loop, timer);
 	act(timer->data, CURL_SOCKET_TIMEOUT, 0);
 }
 
@@ -137,7 +138,7 @@ static int watch_time(CURLM *multi, long ms, void *arg)
 	if (ms < 0)
 		return 0;
 	ev_timer_set(&f->timer, (double)ms / 1000, TICK);
-	ev_timer_start(loop_of(f), &f->timer);
+	alarm_start(loop_of(f), &f->timer);
 	return 0;
 }
 
@@ -307,7 +308,7 @@ void fetch_start(struct fetch *f, const char *url, double timeout)
 		timeout = 0; /* it is told from the loop */
 	}
 	ev_timer_set(&f->deadline, timeout, 0);
-	ev_timer_start(loop_of(f), &f->deadline);
+	alarm_start(loop_of(f), &f->deadline);
 }
 
 void fetch_cancel(struct fetch *f)

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/news.h"
 
+#include "cluster/alarms.h"
 #include "cluster/cluster.h"
 
 #define AGAIN 0.1 /* s until what the listener itself has changed is told */
@@ -56,7 +57,7 @@ void news_note(struct cluster *c)
 	if (!news)
 		return;
 	ev_timer_set(&c->news.timer, c->news.telling ? AGAIN : 0, 0);
-	ev_timer_start(c->context->loop, &c->news.timer);
+	alarm_start(c->context->loop, &c->news.timer);
 }
 
 void news_stop(struct cluster *c)

@@ -6,6 +6,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/patroni.h"
 
+#include "cluster/alarms.h"
 #include "cluster/cluster.h"
 #include "cluster/conninfo.h"
 #include "cluster/fetch.h"
@@ -80,7 +81,7 @@ static void ask_later(struct patroni *p)
 	struct ev_loop *loop = p->cluster->context->loop;
 	ev_timer_stop(loop, &p->timer);
 	ev_timer_set(&p->timer, p->interval, 0);
-	ev_timer_start(loop, &p->timer);
+	alarm_start(loop, &p->timer);
 }
 
 static void give_up(struct patroni *p)

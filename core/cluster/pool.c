@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "cluster/alarms.h"
 #include "cluster/conninfo.h"
 #include "cluster/pause.h"
 #include "cluster/refusal.h"
@@ -255,7 +256,7 @@ static void arm(struct pool_waiter *w, double now)
 {
 	double next = fmin(w->deadline, w->notice_at);
 	ev_timer_set(&w->timer, fmax(0, next - now), 0);
-	ev_timer_start(pool_loop(w->pool), &w->timer);
+	alarm_start(pool_loop(w->pool), &w->timer);
 }
 
 static void on_waiter_time(struct ev_loop *loop, ev_timer *timer, int events)

@@ -4,6 +4,7 @@
  * A pool with neither servers nor waiters is forgotten, after a while. */
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
+#include "cluster/alarms.h"
 #include "cluster/pool_state.h"
 
 #include <math.h>
@@ -56,7 +57,7 @@ static void look_later(struct pool *pool, double now)
 	if (pool->look_at == INFINITY)
 		return;
 	ev_timer_set(&pool->keeper, fmax(0, pool->look_at - now), 0);
-	ev_timer_start(pool_loop(pool), &pool->keeper);
+	alarm_start(pool_loop(pool), &pool->keeper);
 }
 
 void pool_rested(struct pool *pool)

@@ -5,6 +5,7 @@
  * empty, which is almost always, nobody looks at another pool than its own. */
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
+#include "cluster/alarms.h"
 #include "cluster/pool_state.h"
 
 #include <math.h>
@@ -95,7 +96,7 @@ static void watch_reserve(struct pool *pool)
 	if (wait <= 0)
 		return; /* its use is not a matter of time any more */
 	ev_timer_set(&pool->reserve, wait, 0);
-	ev_timer_start(pool_loop(pool), &pool->reserve);
+	alarm_start(pool_loop(pool), &pool->reserve);
 }
 
 void pool_open_for_waiters(struct pool *pool)

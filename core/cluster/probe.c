@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "cluster/addresses.h"
+#include "cluster/alarms.h"
 #include "cluster/cluster.h"
 #include "cluster/conninfo.h"
 #include "cluster/exec.h"
@@ -247,7 +248,7 @@ void probe_reschedule(struct probe *p)
 	if (p->busy || p->retired || next == INFINITY)
 		return;
 	ev_timer_set(&p->timer, fmax(0, next - now), 0);
-	ev_timer_start(loop, &p->timer);
+	alarm_start(loop, &p->timer);
 }
 
 void probe_hurry(struct probe *p)

@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/list.h"
+#include "cluster/alarms.h"
 
 #include <ares.h>
 #include <arpa/inet.h>
@@ -115,7 +116,7 @@ static void schedule(struct resolver_query *q)
 	}
 	ev_timer_stop(loop_of(q), &q->timer);
 	ev_timer_set(&q->timer, wait > 0 ? wait : 0, 0);
-	ev_timer_start(loop_of(q), &q->timer);
+	alarm_start(loop_of(q), &q->timer);
 }
 
 static void process(struct resolver_query *q, ares_socket_t readable, ares_socket_t writable)
