@@ -11,8 +11,8 @@ RUN_PACKAGES   := gcc pkg-config libev-dev libpq-dev liblua5.4-dev lua5.4 libpg-
                   postgresql-server-dev-15 libssl-dev libc-ares-dev libmicrohttpd-dev libxxhash-dev uthash-dev \
                   libcurl4-openssl-dev libjansson-dev \
                   lua-argparse lua-luv lua-cjson postgresql-15 postgresql-client-15
-TEST_PACKAGES  := libcmocka-dev lua-busted lua-socket lua-check luarocks clang-format clang-tidy \
-                  python3-psycopg2 python3-psycopg openssl procps
+TEST_PACKAGES  := libcmocka-dev lua-busted lua-socket lua-cqueues lua-http lua-copas lua-check luarocks clang-format \
+                  clang-tidy python3-psycopg2 python3-psycopg openssl procps
 BENCH_PACKAGES := pgbouncer lua-sql-postgres
 PATRONI_PACKAGES := patroni etcd-server
 

@@ -30,6 +30,7 @@ build = {
       ["moongate.datetime"] = "lua/moongate/datetime.lua",
       ["moongate.examples"] = "lua/moongate/examples.lua",
       ["moongate.health"] = "lua/moongate/health.lua",
+      ["moongate.loops"] = "lua/moongate/loops.lua",
       ["moongate.meta"] = "lua/moongate/meta.lua",
       ["moongate.options"] = "lua/moongate/options.lua",
       ["moongate.policies.analytics_pool"] = "lua/moongate/policies/analytics_pool.lua",

@@ -2,7 +2,9 @@
  * cancelling and running coroutines. */
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
+#include "cluster/alarms.h"
 #include "script/blocking.h"
+#include "script/foreign.h"
 #include "script/misuse.h"
 
 #include <math.h>
@@ -15,6 +17,7 @@ static int start(lua_State *L)
 {
 	struct state *s = state_of(L);
 	state_check(L, s, luaL_checkstring(L, 1));
+	foreign_refuse(L, lua_tostring(L, 1));
 	luaL_checktype(L, 2, LUA_TFUNCTION);
 	task_new(L, &s->tasks, lua_gettop(L) - 2);
 	luaL_setmetatable(L, TASK_HANDLE);
@@ -34,6 +37,8 @@ static int current(lua_State *L)
 		       "%s: a task waits for others in its own coroutine only, not in one that it "
 		       "has made, nor in a callback from C",
 		       what);
+	if (!t)
+		foreign_refuse(L, what);
 	if (t)
 		lua_rawgeti(L, LUA_REGISTRYINDEX, t->self);
 	else
@@ -77,7 +82,7 @@ static struct nap *nap_begin(lua_State *L, const char *what)
 static void set_alarm(struct nap *n, double seconds)
 {
 	ev_timer_set(&n->timer, seconds, 0);
-	ev_timer_start(n->blocking.state->context->loop, &n->timer);
+	alarm_start(n->blocking.state->context->loop, &n->timer);
 }
 
 static int awake(lua_State *L, struct blocking *b)

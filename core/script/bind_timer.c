@@ -1,6 +1,7 @@
 /* bind_timer.c - moongate.every(seconds, fn): work that a policy does beside being asked. */
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
+#include "cluster/alarms.h"
 #include "script/handles.h"
 #include "script/hooks.h"
 #include "script/misuse.h"
@@ -42,9 +43,9 @@ static int call_function(lua_State *L)
 
 static void on_time(struct ev_loop *loop, ev_timer *watcher, int events)
 {
-	(void)loop;
 	(void)events;
 	struct timer *t = LIST_ENTRY(watcher, struct timer, watcher);
+	alarm_again(loop, watcher);
 	lua_State *L = t->state->thread;
 	if (!hook_call(t->state, &t->health, "moongate.every", call_function, t))
 		stop(L, t);
@@ -71,14 +72,14 @@ static int every(lua_State *L)
 	t->next = state->timers;
 	state->timers = t;
 	if (state->embedded)
-		ev_timer_start(state->context->loop, &t->watcher);
+		alarm_start(state->context->loop, &t->watcher);
 	return 1;
 }
 
 void timers_start(struct state *state)
 {
 	for (struct timer *t = state->timers; t; t = t->next)
-		ev_timer_start(state->context->loop, &t->watcher);
+		alarm_start(state->context->loop, &t->watcher);
 }
 
 static int timer_stop(lua_State *L)

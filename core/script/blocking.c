@@ -3,6 +3,7 @@
 #include "script/blocking.h"
 
 #include "cluster/pool.h"
+#include "script/foreign.h"
 
 #include <string.h>
 
@@ -13,6 +14,7 @@ static int blocking_end(lua_State *L)
 	if (!s)
 		return 0;
 	list_remove(&b->link);
+	foreign_end(b);
 	if (b->end)
 		b->end(b);
 	b->state = NULL;
@@ -30,6 +32,7 @@ void *blocking_begin_sized(lua_State *L, struct state *state, size_t size, const
 	state_enter(L, state, what);
 	b->task = tasks_here(L, &state->tasks);
 	list_push_back(&state->waiting, &b->link);
+	list_init(&b->answer);
 	b->state = state;
 	lua_toclose(L, -1);
 	return b;
@@ -55,6 +58,7 @@ void blocking_finish(struct blocking *b)
 	if (b->yielded)
 		task_ready(b->task);
 	b->yielded = false;
+	foreign_answered(b);
 }
 
 void blocking_done(struct operation *op)
@@ -85,6 +89,7 @@ void blocking_turn(lua_State *L, struct state *s, int flags)
 		if (!b->done && b->poll(b))
 			blocking_finish(b);
 	}
+	foreign_wake(s);
 	let_hooks_run(L);
 }
 
@@ -114,11 +119,13 @@ static int on_resumed(lua_State *L, int status, lua_KContext context)
 
 int blocking_await(lua_State *L, struct blocking *b, blocking_then_fn *then)
 {
+	b->then = then;
+	if (!b->task && !b->done && foreign_here(L))
+		return foreign_await(L, b);
 	if (!b->task)
 		blocking_wait(L, b);
 	if (b->done)
 		return then(L, b);
-	b->then = then;
 	b->top = lua_gettop(L);
 	b->yielded = true;
 	b->task->waiting = b;
@@ -143,6 +150,7 @@ void blocking_abort(struct state *s, const struct cluster *cluster, const struct
 		if (operation_abort(&b->op, cluster, loan, sqlstate, message))
 			blocking_finish(b);
 	}
+	foreign_wake(s);
 }
 
 void open_blocking(lua_State *L)

@@ -1,6 +1,7 @@
 /* blocking.h - what the calling Lua thread waits for: an operation, or a condition.
  *
- * In a task (tasks.h) it yields until then; anywhere else the loop runs until then. */
+ * In a task (tasks.h) it yields until then, and in a coroutine of a foreign loop (foreign.h);
+ * anywhere else the loop runs until then. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_SCRIPT_BLOCKING_H
 #define MOONGATE_SCRIPT_BLOCKING_H
@@ -22,6 +23,8 @@ struct blocking {
 	struct state *state; /* NULL: ended */
 	struct task *task;   /* that yields; NULL: the loop is run */
 	struct list link;    /* in its state's `waiting` or `polled` */
+	struct list answer;  /* in its state's `answered` */
+	bool foreign;        /* it waits by a foreign loop */
 	bool done, yielded;
 	int top; /* of the stack, where it has yielded */
 	blocking_then_fn *then;

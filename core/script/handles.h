@@ -167,6 +167,7 @@ void open_names(lua_State *L);
 void open_simulate(lua_State *L);
 void open_timer(lua_State *L);
 void open_task(lua_State *L);
+void open_foreign(lua_State *L);
 void open_policy(lua_State *L);
 
 #endif

@@ -53,6 +53,7 @@ int luaopen_moongate_core(lua_State *L)
 	open_simulate(L);
 	open_timer(L);
 	open_task(L);
+	open_foreign(L);
 	open_policy(L);
 	open_examples(L);
 	open_blocking(L);

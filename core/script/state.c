@@ -17,17 +17,24 @@
 static const char state_key; /* its address is the key; the byte is never read */
 static const char thread_key;
 
+static void home_free(struct home *home)
+{
+	if (!home)
+		return;
+	resolver_free(home->context.resolver);
+	if (home->context.loop)
+		ev_loop_destroy(home->context.loop);
+	free(home);
+}
+
 /* Goes last: in a state that is closed, finalizers run in the reverse order of creation. */
 static int state_gc(lua_State *L)
 {
 	struct state *s = lua_touserdata(L, 1);
 	classifier_free(s->classifier);
 	s->classifier = NULL;
-	resolver_free(s->own.resolver);
-	s->own.resolver = NULL;
-	if (s->own.loop)
-		ev_loop_destroy(s->own.loop);
-	s->own.loop = NULL;
+	home_free(s->home);
+	s->home = NULL;
 	return 0;
 }
 
@@ -41,25 +48,61 @@ static struct log default_log(void)
 	return log;
 }
 
-static void stand_still(struct state *s)
+static void stand_still(struct home *home)
 {
-	ev_suspend(s->context->loop);
-	s->left = clock_now();
+	ev_suspend(home->context.loop);
+	alarms_pause(&home->alarms);
+	home->left = clock_now();
 }
 
-static void open_own(lua_State *L, struct state *s)
+/* Returns for how long it has stood still. */
+static double go_on(struct home *home)
+{
+	double away = clock_now() - home->left;
+	home->context.stood_still += away;
+	ev_resume(home->context.loop);
+	alarms_resume(&home->alarms);
+	return away;
+}
+
+/* A turn of the loop in which nothing was called has changed nothing. */
+static void on_pending(struct ev_loop *loop)
+{
+	struct home *home = ev_userdata(loop);
+	home->called += ev_pending_count(loop);
+	ev_invoke_pending(loop);
+}
+
+static struct home *home_new(void)
+{
+	struct home *home = calloc(1, sizeof *home);
+	if (!home)
+		return NULL;
+	home->fd = -1;
+	struct context *c = &home->context;
+	c->log = default_log();
+	random_secret(&c->random, sizeof c->random);
+	c->loop = ev_loop_new(EVFLAG_AUTO);
+	if (c->loop) {
+		ev_set_userdata(c->loop, home);
+		ev_set_invoke_pending_cb(c->loop, on_pending);
+		c->resolver = resolver_new(c->loop);
+	}
+	if (c->resolver) {
+		stand_still(home);
+		return home;
+	}
+	home_free(home);
+	return NULL;
+}
+
+static void open_home(lua_State *L, struct state *s)
 {
 	s->embedded = true;
-	s->context = &s->own;
-	s->own.log = default_log();
-	random_secret(&s->own.random, sizeof s->own.random);
-	s->own.loop = ev_loop_new(EVFLAG_AUTO);
-	if (s->own.loop)
-		s->own.resolver = resolver_new(s->own.loop);
-	if (s->own.resolver)
-		stand_still(s);
-	else
+	s->home = home_new();
+	if (!s->home)
 		luaL_error(L, "moongate: cannot start: no memory or descriptors for an event loop");
+	s->context = &s->home->context;
 }
 
 struct state *state_new(lua_State *L, struct context *context)
@@ -69,12 +112,13 @@ struct state *state_new(lua_State *L, struct context *context)
 	tasks_init(&s->tasks);
 	list_init(&s->waiting);
 	list_init(&s->polled);
+	list_init(&s->answered);
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, state_gc);
 	lua_setfield(L, -2, "__gc");
 	lua_setmetatable(L, -2);
 	if (!context)
-		open_own(L, s);
+		open_home(L, s);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
 	s->thread = lua_newthread(L);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, &thread_key);
@@ -123,15 +167,12 @@ void state_enter(lua_State *L, struct state *s, const char *what)
 		ev_now_update(s->context->loop); /* a task may have worked long */
 		return;
 	}
-	double away = clock_now() - s->left;
-	s->context->stood_still += away;
-	ev_resume(s->context->loop);
-	if (away > NO_NEWS) /* servers that have gone, answers to probes */
+	if (go_on(s->home) > NO_NEWS) /* servers that have gone, answers to probes */
 		ev_run(s->context->loop, EVRUN_NOWAIT);
 }
 
 void state_leave(struct state *s)
 {
 	if (--s->entered == 0)
-		stand_still(s);
+		stand_still(s->home);
 }

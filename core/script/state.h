@@ -8,6 +8,7 @@
 #ifndef MOONGATE_SCRIPT_STATE_H
 #define MOONGATE_SCRIPT_STATE_H
 
+#include "cluster/alarms.h"
 #include "cluster/context.h"
 #include "script/fence.h"
 #include "script/tasks.h"
@@ -25,11 +26,12 @@ struct query_handle;
 struct timer;
 
 struct state {
-	struct context *context; /* the router's, or `own` */
-	struct context own;
-	double left;      /* when state_leave() was called last */
+	struct context *context; /* the router's, or that of its own home */
+	struct home *home;       /* NULL in the router */
 	unsigned entered; /* by calls under way: those of tasks are inside of moongate.run() */
+	bool driven;      /* a foreign loop runs ours: see foreign.h */
 	struct list waiting, polled; /* struct blocking: those of operations, and of conditions */
+	struct list answered;        /* of those, what foreign loops have to be told of */
 	struct tasks tasks;
 	bool embedded; /* it may run the loop: queries, health; not so inside of the router */
 	struct classifier *classifier; /* made at first need */
@@ -42,6 +44,15 @@ struct state {
 	const struct policy_rule *rule;   /* the one that decides of the query being asked about */
 	unsigned asking;                  /* policies that are being asked, inside of one another */
 	const void *types[HANDLE_TYPES];  /* their metatables, by lua_topointer() */
+};
+
+/* What a state has of its own, outside of the router. */
+struct home {
+	struct alarms alarms; /* the loop's userdata */
+	struct context context;
+	int fd;          /* the loop's, of foreign.h; -1: not known */
+	unsigned called; /* callbacks of the loop's so far */
+	double left;     /* when state_leave() was called last */
 };
 
 /* `context` NULL: an embedded one, with a loop of its own, that goes with the Lua state. Raises

@@ -5,6 +5,7 @@
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
 local examples = require "moongate.examples"
+require "moongate.loops"
 local options = require "moongate.options"
 local queries = require "moongate.queries"
 local task = require "moongate.task"

@@ -263,6 +263,13 @@
 ---@field after fun(self: moongate.Cluster, token: string?): boolean?, string?, string?
 ---Where it would go; whether the policy failed.
 ---@field verdict fun(self: moongate.Cluster, sql: string): string, boolean
+---For foreign loops, and the same for all clusters of a Lua state: a descriptor that becomes readable
+---when there is something to do, which step() does; also after so many seconds, nil: however long.
+---@field pollfd fun(self: moongate.Cluster): integer
+---@field events fun(self: moongate.Cluster): "r"
+---@field timeout fun(self: moongate.Cluster): number?
+---Runs what is due, without waiting.
+---@field step fun(self: moongate.Cluster)
 ---@field close fun(self: moongate.Cluster)
 
 ---A way to choose an endpoint: cluster:route { ... }.
