@@ -60,8 +60,8 @@ end
 ---Has another poll, where this one did and others wait.
 local function resign(group, token)
   if group.leader ~= token then return end
-  group.leader = nil
   local other = next(group.entries)
+  group.leader, group.deadline = other, -math.huge -- it resigns in its turn, if it has been answered, too
   if other then wake(other) end
 end
 

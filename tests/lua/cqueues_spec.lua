@@ -224,6 +224,20 @@ describe("in a coroutine of cqueues,", function()
     assert.same({ 0.05, 0.1, 0.15 }, ended)
   end)
 
+  it("goes on however many are answered at once", function()
+    local answered, all = 0, {}
+    for i = 1, 12 do
+      all[i] = function()
+        for _ = 1, 30 do
+          local one = cluster:value "select 1"
+          answered = answered + one
+        end
+      end
+    end
+    run(table.unpack(all))
+    assert.equal(360, answered)
+  end)
+
   it("goes on when another has blocked meanwhile, and has had its answer", function()
     local signal = condition.new()
     local answered
