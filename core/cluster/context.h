@@ -9,8 +9,12 @@
 #include "base/log.h"
 
 #include <ev.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <unistd.h>
 
+struct interruption;
 struct resolver;
 
 struct context {
@@ -20,6 +24,14 @@ struct context {
 	uint64_t random;    /* state of random.h's generator */
 	unsigned servers;   /* connections to PostgreSQL, open or opening: a descriptor each */
 	double stood_still; /* s in all that the loop was not run: between the module's calls */
+	pid_t pid; /* whose it is: not its children's, after fork(); 0: it does not matter */
+	struct interruption *interruptions; /* interrupt.h */
 };
+
+/* False in a child of fork(): all sockets are the parent's, which goes on to use them. */
+static inline bool context_is_own(const struct context *context)
+{
+	return context->pid == 0 || context->pid == getpid();
+}
 
 #endif

@@ -352,7 +352,7 @@ struct fetch *fetch_new(struct context *context, const char *ca, fetched_fn *fn,
 
 void fetch_free(struct fetch *f)
 {
-	if (!f)
+	if (!f || !context_is_own(f->context)) /* curl would end the parent's TLS sessions */
 		return;
 	fetch_cancel(f);
 	curl_multi_cleanup(f->multi);

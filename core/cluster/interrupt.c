@@ -2,40 +2,142 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/interrupt.h"
 
+#include "base/clock.h"
+
+#include <math.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <time.h>
 
-/* A request that overtakes the statement is lost: PostgreSQL passes over what it is not running
- * yet. So it is sent again. The server is nobody else's meanwhile, and the key is no other
- * backend's. */
-static void *send_cancel(void *arg)
+#define FIRST_PAUSE   0.05 /* s until it is asked again, twice as long each time up to: */
+#define LONGEST_PAUSE 4.0
+#define LONGEST       30.0 /* s in all */
+#define READS         64   /* of what it sends meanwhile: who sends rows notices that we are gone */
+
+/* The thread and the context let go of it, each with an exchange: the second one frees it. */
+struct interruption {
+	struct interruption *next; /* of the context's */
+	PGconn *conn;
+	PGcancel *request;
+	atomic_bool left; /* by one of them */
+};
+
+static void let_go(struct interruption *i)
 {
-	static const struct timespec pauses[] = {{0, 100000000}, {1, 0}};
-	PGcancel *request = arg;
-	char error[256];
-	PQcancel(request, error, sizeof error);
-	for (size_t i = 0; i < sizeof pauses / sizeof *pauses; i++) {
-		nanosleep(&pauses[i], NULL);
-		PQcancel(request, error, sizeof error);
+	if (atomic_exchange(&i->left, true))
+		free(i);
+}
+
+/* Nothing is under way any more; in a pipeline an end may follow on an end. */
+static bool answered(PGconn *conn)
+{
+	for (int ends = 0; !PQisBusy(conn);) {
+		PGresult *result = PQgetResult(conn);
+		ExecStatusType status = PQresultStatus(result);
+		PQclear(result);
+		ends = result ? 0 : ends + 1;
+		if (ends > 1 || (ends && PQpipelineStatus(conn) == PQ_PIPELINE_OFF))
+			return true;
+		if (result && (status == PGRES_COPY_IN || status == PGRES_COPY_OUT ||
+		               status == PGRES_COPY_BOTH || status == PGRES_PIPELINE_SYNC))
+			return true; /* it waits for us, or it writes to us */
 	}
-	PQfreeCancel(request);
+	return false;
+}
+
+/* Whether that has come to an end in so many seconds. */
+static bool ended_within(PGconn *conn, double seconds, int *reads)
+{
+	double deadline = clock_now() + seconds;
+	struct pollfd p = {.fd = PQsocket(conn), .events = POLLIN};
+	for (double left = seconds; left > 0; left = deadline - clock_now()) {
+		if (poll(&p, 1, (int)ceil(left * 1000)) <= 0)
+			continue;
+		if (!PQconsumeInput(conn) || answered(conn) || --*reads == 0)
+			return true;
+	}
+	return false;
+}
+
+static void *stop(void *arg)
+{
+	struct interruption *i = arg;
+	char error[256];
+	int reads = READS;
+	double pause = FIRST_PAUSE, waited = 0;
+	while (PQflush(i->conn) == 0 && waited < LONGEST) {
+		PQcancel(i->request, error, sizeof error);
+		if (ended_within(i->conn, pause, &reads))
+			break;
+		waited += pause;
+		pause = fmin(2 * pause, LONGEST_PAUSE);
+	}
+	PQfreeCancel(i->request);
+	PQfinish(i->conn);
+	let_go(i);
 	return NULL;
 }
 
 /* The application's signals are not for this thread: it begins with all of them blocked. */
-void interrupt(PGconn *conn)
+static bool start(struct interruption *i)
 {
 	pthread_t thread;
 	sigset_t all, before;
-	PGcancel *request = PQgetCancel(conn);
-	if (!request)
-		return;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	if (pthread_create(&thread, NULL, send_cancel, request) == 0)
+	bool started = pthread_create(&thread, NULL, stop, i) == 0;
+	if (started)
 		pthread_detach(thread);
-	else
-		PQfreeCancel(request);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return started;
+}
+
+/* Those that have ended go. */
+static void forget(struct context *context)
+{
+	struct interruption **at = &context->interruptions;
+	while (*at) {
+		struct interruption *i = *at;
+		if (atomic_load(&i->left)) {
+			*at = i->next;
+			free(i);
+		} else {
+			at = &i->next;
+		}
+	}
+}
+
+void interrupt(struct context *context, PGconn *conn)
+{
+	forget(context);
+	struct interruption *i = calloc(1, sizeof *i);
+	PGcancel *request = PQgetCancel(conn);
+	if (i && request) {
+		*i = (struct interruption){
+		        .next = context->interruptions, .conn = conn, .request = request};
+		atomic_init(&i->left, false);
+		if (start(i)) {
+			context->interruptions = i;
+			return;
+		}
+	}
+	PQfreeCancel(request);
+	PQfinish(conn);
+	free(i);
+}
+
+void interrupts_end(struct context *context, double seconds)
+{
+	static const struct timespec moment = {.tv_nsec = 1000000};
+	double deadline = clock_now() + seconds;
+	for (forget(context); context->interruptions && clock_now() < deadline; forget(context))
+		nanosleep(&moment, NULL);
+	while (context->interruptions) {
+		struct interruption *i = context->interruptions;
+		context->interruptions = i->next;
+		let_go(i);
+	}
 }

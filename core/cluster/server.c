@@ -12,11 +12,13 @@
 #include "cluster/alarms.h"
 #include "cluster/cluster.h"
 #include "cluster/conninfo.h"
+#include "cluster/interrupt.h"
 #include "cluster/resolver.h"
 #include "wire/startup.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -269,7 +271,7 @@ static struct server *start_opening(struct endpoint *endpoint, const struct conn
                                     double timeout, server_opened_fn *fn, void *arg)
 {
 	struct context *context = endpoint->cluster->context;
-	struct server *s = calloc(1, sizeof *s);
+	struct server *s = context_is_own(context) ? calloc(1, sizeof *s) : NULL;
 	if (!s)
 		return NULL;
 	*s = (struct server){.state = SERVER_OPENING, .context = context, .endpoint = endpoint};
@@ -322,6 +324,31 @@ struct server *server_open_own(struct endpoint *endpoint, const char *user, cons
 	return s;
 }
 
+/* Whatever libpq and OpenSSL have to say goes nowhere; the parent's descriptor stays as it is. */
+static void part_from(PGconn *conn)
+{
+	int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (PQsocket(conn) >= 0 && nowhere >= 0)
+		dup3(nowhere, PQsocket(conn), O_CLOEXEC);
+	if (nowhere >= 0)
+		close(nowhere);
+}
+
+static void stop_watching(struct server *s)
+{
+	ev_io_stop(s->context->loop, &s->reader);
+	ev_io_stop(s->context->loop, &s->writer);
+}
+
+void server_give_up(struct server *s)
+{
+	if (!s->conn || !context_is_own(s->context))
+		return;
+	stop_watching(s);
+	interrupt(s->context, s->conn);
+	s->conn = NULL;
+}
+
 void server_free(struct server *s)
 {
 	if (!s)
@@ -330,9 +357,10 @@ void server_free(struct server *s)
 		s->endpoint->in_flight--;
 	end_opening(s);
 	s->context->servers--;
-	ev_io_stop(s->context->loop, &s->reader);
-	ev_io_stop(s->context->loop, &s->writer);
+	stop_watching(s);
 	list_remove(&s->link);
+	if (!context_is_own(s->context))
+		part_from(s->conn);
 	PQfinish(s->conn); /* sends Terminate; never blocks, the connection is in non-blocking mode
 	                    */
 	if (s->session)

@@ -64,8 +64,13 @@ struct server *server_open_own(struct endpoint *endpoint, const char *user, cons
                                const char *extras, double timeout, server_opened_fn *fn,
                                void *arg) MUST_CHECK;
 
-/* Closes and frees, in any state; NULL is fine. Sends Terminate where that does not block. */
+/* Closes and frees, in any state; NULL is fine. Sends Terminate where that does not block, and
+ * where the connection is not that of a process that this one was forked from. */
 void server_free(struct server *server);
+
+/* In the middle of a statement that nobody waits for any more: PostgreSQL is told to stop. All that
+ * is left to do with the server is to free it. */
+void server_give_up(struct server *server);
 
 /* Whether it goes where its endpoint's name leads now. */
 bool server_is_current(struct server *server);

@@ -293,6 +293,7 @@ static int new_cluster(lua_State *L)
 	                                .health = take_health(L, 1),
 	                                .hold_limit = take_hold_limit(L, 1),
 	                                .breaker = take_breaker(L, 1)};
+	state_settle(L, state_of(L));
 	struct cluster_handle *h = push_handle(L);
 	config.users = take_overrides(L, 1, "users");
 	config.databases = take_overrides(L, 1, "databases");

@@ -70,6 +70,8 @@ static struct connection *check(lua_State *L)
 		       luaL_typename(L, 1));
 	if (c->released)
 		misuse(L, "the connection was released");
+	if (c->owner->cluster)
+		check_own(L, c->owner);
 	if (c->loan.busy)
 		misuse(L, "the connection is busy: a statement of another task is under way");
 	return c;

@@ -57,7 +57,7 @@ struct nap {
 static void nap_end(struct blocking *b)
 {
 	struct nap *n = (struct nap *)b;
-	ev_timer_stop(n->blocking.state->context->loop, &n->timer);
+	ev_timer_stop(n->blocking.context->loop, &n->timer);
 	if (n->parked)
 		n->blocking.state->tasks.parked--;
 	n->parked = false;
@@ -82,7 +82,7 @@ static struct nap *nap_begin(lua_State *L, const char *what)
 static void set_alarm(struct nap *n, double seconds)
 {
 	ev_timer_set(&n->timer, seconds, 0);
-	alarm_start(n->blocking.state->context->loop, &n->timer);
+	alarm_start(n->blocking.context->loop, &n->timer);
 }
 
 static int awake(lua_State *L, struct blocking *b)
@@ -177,6 +177,7 @@ static int run(lua_State *L)
 	tasks->running = true;
 	for (tasks_resume(L, tasks); tasks->live > 0; tasks_resume(L, tasks)) {
 		bool ready = !list_empty(&tasks->ready);
+		state_check_own(L, b->context);
 		if (!ready && tasks->parked == tasks->live)
 			misuse(L, "moongate.run: all tasks wait for one another");
 		blocking_turn(L, s, ready ? EVRUN_NOWAIT : EVRUN_ONCE);

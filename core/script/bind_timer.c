@@ -13,6 +13,7 @@
 struct timer {
 	struct timer *next; /* of its state's */
 	struct state *state;
+	struct ev_loop *loop;
 	struct hook_health health;
 	ev_timer watcher;
 	int self; /* reference in the registry; LUA_NOREF: stopped */
@@ -23,7 +24,7 @@ static void stop(lua_State *L, struct timer *t)
 	struct timer **at = &t->state->timers;
 	if (t->self == LUA_NOREF)
 		return;
-	ev_timer_stop(t->state->context->loop, &t->watcher);
+	ev_timer_stop(t->loop, &t->watcher);
 	while (*at && *at != t)
 		at = &(*at)->next;
 	if (*at)
@@ -61,8 +62,9 @@ static int every(lua_State *L)
 	if (state->fence.depth > 0 && !state->loading)
 		misuse(L, "moongate.every: timers are made when the script is loaded, not for each "
 		          "query");
+	state_settle(L, state);
 	struct timer *t = lua_newuserdatauv(L, sizeof *t, 1);
-	*t = (struct timer){.state = state, .self = LUA_NOREF};
+	*t = (struct timer){.state = state, .loop = state->context->loop, .self = LUA_NOREF};
 	ev_timer_init(&t->watcher, on_time, seconds, seconds);
 	luaL_setmetatable(L, TIMER_HANDLE);
 	lua_pushvalue(L, 2);
@@ -72,14 +74,14 @@ static int every(lua_State *L)
 	t->next = state->timers;
 	state->timers = t;
 	if (state->embedded)
-		alarm_start(state->context->loop, &t->watcher);
+		alarm_start(t->loop, &t->watcher);
 	return 1;
 }
 
 void timers_start(struct state *state)
 {
 	for (struct timer *t = state->timers; t; t = t->next)
-		alarm_start(state->context->loop, &t->watcher);
+		alarm_start(t->loop, &t->watcher);
 }
 
 static int timer_stop(lua_State *L)

@@ -34,6 +34,7 @@ void *blocking_begin_sized(lua_State *L, struct state *state, size_t size, const
 	list_push_back(&state->waiting, &b->link);
 	list_init(&b->answer);
 	b->state = state;
+	b->context = state->context;
 	lua_toclose(L, -1);
 	return b;
 }
@@ -83,6 +84,7 @@ static void let_hooks_run(lua_State *L)
 
 void blocking_turn(lua_State *L, struct state *s, int flags)
 {
+	state_check_own(L, s->context);
 	ev_run(s->context->loop, flags);
 	LIST_EACH (&s->polled, link) {
 		struct blocking *b = LIST_ENTRY(link, struct blocking, link);
@@ -95,8 +97,10 @@ void blocking_turn(lua_State *L, struct state *s, int flags)
 
 void blocking_wait(lua_State *L, struct blocking *b)
 {
-	while (!b->done)
+	while (!b->done) {
+		state_check_own(L, b->context);
 		blocking_turn(L, b->state, EVRUN_ONCE);
+	}
 }
 
 static int on_resumed(lua_State *L, int status, lua_KContext context);

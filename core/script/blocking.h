@@ -20,11 +20,12 @@ typedef int blocking_then_fn(lua_State *L, struct blocking *blocking);
 /* Lies on the stack as a to-be-closed value: whatever raises meanwhile, whoever closes or forgets
  * the coroutine, the operation ends. May be the first member of what else has to be kept. */
 struct blocking {
-	struct state *state; /* NULL: ended */
-	struct task *task;   /* that yields; NULL: the loop is run */
-	struct list link;    /* in its state's `waiting` or `polled` */
-	struct list answer;  /* in its state's `answered` */
-	bool foreign;        /* it waits by a foreign loop */
+	struct state *state;     /* NULL: ended */
+	struct context *context; /* on whose loop it waits */
+	struct task *task;       /* that yields; NULL: the loop is run */
+	struct list link;        /* in its state's `waiting` or `polled` */
+	struct list answer;      /* in its state's `answered` */
+	bool foreign;            /* it waits by a foreign loop */
 	bool done, yielded;
 	int top; /* of the stack, where it has yielded */
 	blocking_then_fn *then;

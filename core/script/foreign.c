@@ -78,6 +78,7 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 	(void)status;
 	while (!b->done) {
 		lua_settop(L, b->top);
+		state_check_own(L, b->context);
 		double seconds = turn(L, b->state);
 		if (b->done)
 			break;
@@ -150,9 +151,10 @@ static int set_loops(lua_State *L)
 	return 0;
 }
 
-static void check(lua_State *L, const struct state *s, const char *what)
+static void check(lua_State *L, struct state *s, const char *what)
 {
 	state_check(L, s, what);
+	state_settle(L, s);
 	if (!s->home)
 		misuse(L, "%s: the loop is the program's, which runs it itself", what);
 }

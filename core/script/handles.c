@@ -95,6 +95,13 @@ void cluster_handle_register(lua_State *L)
 	lua_pop(L, 1);
 }
 
+void check_own(lua_State *L, const struct cluster_handle *h)
+{
+	if (!context_is_own(h->cluster->context))
+		misuse(L, "the cluster was made before fork(), and its connections are the "
+		          "parent's: make one of its own in the child");
+}
+
 struct cluster_handle *check_cluster(lua_State *L, int index)
 {
 	struct cluster_handle *h = luaL_testudata(L, index, CLUSTER_HANDLE);
@@ -105,5 +112,6 @@ struct cluster_handle *check_cluster(lua_State *L, int index)
 		       luaL_typename(L, index));
 	if (!h->cluster)
 		misuse(L, "the cluster is closed");
+	check_own(L, h);
 	return h;
 }

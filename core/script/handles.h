@@ -121,6 +121,9 @@ void cluster_handle_push(lua_State *L, const struct cluster_handle *h);
 /* The cluster at `index`; raises where it is none, or closed. */
 struct cluster_handle *check_cluster(lua_State *L, int index);
 
+/* Raises in a child of fork() that did not make the cluster; which is not closed. */
+void check_own(lua_State *L, const struct cluster_handle *handle);
+
 /* Asks the policy of the cluster at `cluster`, an absolute index; raises while it is being asked.
  */
 struct verdict cluster_handle_decide(lua_State *L, int cluster, const struct query *query);

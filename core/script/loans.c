@@ -57,7 +57,8 @@ void loan_end(struct loan *loan)
 	if (!loan->server)
 		return;
 	const PGconn *conn = loan->server->conn;
-	give_back(loan, loan->pins == 0 && PQstatus(conn) == CONNECTION_OK &&
+	give_back(loan, loan->pins == 0 && context_is_own(loan->server->context) &&
+	                        PQstatus(conn) == CONNECTION_OK &&
 	                        PQtransactionStatus(conn) == PQTRANS_IDLE);
 }
 

@@ -3,7 +3,6 @@
 #include "script/operation.h"
 
 #include "base/clock.h"
-#include "cluster/interrupt.h"
 #include "cluster/statistics.h"
 
 #include <stdio.h>
@@ -239,7 +238,7 @@ static void on_executed(struct exec *exec, enum status status, PGresult *result)
 		give_back(op, false);
 		fail(op, "0A000", "COPY from or to the client is not supported by the module");
 	} else if (status == ST_TIMEOUT) {
-		interrupt(op->server->conn);
+		server_give_up(op->server);
 		give_back(op, false);
 		fail(op, op->may_commit ? "08007" : "57014",
 		     op->may_commit
@@ -299,9 +298,10 @@ void operation_end(struct operation *op)
 {
 	if (op->cluster) {
 		dispatch_cancel(&op->dispatch);
-		if (op->exec.server)
-			interrupt(op->exec.server->conn);
+		struct server *running = op->exec.server;
 		exec_cancel(&op->exec);
+		if (running)
+			server_give_up(running);
 	}
 	give_back(op, !op->cluster);
 	op->cluster = NULL;

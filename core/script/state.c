@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "cluster/interrupt.h"
 #include "cluster/resolver.h"
 #include "script/misuse.h"
 
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #define STATEMENTS 1000  /* that the embedded module's classifier remembers */
+#define FAREWELL   1.0   /* s that PostgreSQL has to stop what is given up as the state ends */
 #define NO_NEWS    0.001 /* s: after so short a time the loop is not asked what there is */
 
 static const char state_key; /* its address is the key; the byte is never read */
@@ -21,6 +23,9 @@ static void home_free(struct home *home)
 {
 	if (!home)
 		return;
+	home_free(home->before);
+	if (context_is_own(&home->context))
+		interrupts_end(&home->context, FAREWELL);
 	resolver_free(home->context.resolver);
 	if (home->context.loop)
 		ev_loop_destroy(home->context.loop);
@@ -80,6 +85,7 @@ static struct home *home_new(void)
 		return NULL;
 	home->fd = -1;
 	struct context *c = &home->context;
+	c->pid = getpid();
 	c->log = default_log();
 	random_secret(&c->random, sizeof c->random);
 	c->loop = ev_loop_new(EVFLAG_AUTO);
@@ -98,11 +104,29 @@ static struct home *home_new(void)
 
 static void open_home(lua_State *L, struct state *s)
 {
-	s->embedded = true;
-	s->home = home_new();
-	if (!s->home)
+	struct home *home = home_new();
+	if (!home)
 		luaL_error(L, "moongate: cannot start: no memory or descriptors for an event loop");
-	s->context = &s->home->context;
+	home->before = s->home;
+	s->embedded = true;
+	s->home = home;
+	s->context = &home->context;
+}
+
+void state_settle(lua_State *L, struct state *s)
+{
+	if (!s->home || context_is_own(s->context))
+		return;
+	open_home(L, s);
+	if (s->entered)
+		go_on(s->home);
+}
+
+void state_check_own(lua_State *L, const struct context *context)
+{
+	if (!context_is_own(context))
+		misuse(L, "this process was forked while its parent was waiting: it can't wait for "
+		          "the same");
 }
 
 struct state *state_new(lua_State *L, struct context *context)
@@ -163,6 +187,7 @@ void state_check(lua_State *L, const struct state *s, const char *what)
 void state_enter(lua_State *L, struct state *s, const char *what)
 {
 	state_check(L, s, what);
+	state_settle(L, s);
 	if (s->entered++ > 0) {
 		ev_now_update(s->context->loop); /* a task may have worked long */
 		return;

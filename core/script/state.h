@@ -50,9 +50,10 @@ struct state {
 struct home {
 	struct alarms alarms; /* the loop's userdata */
 	struct context context;
-	int fd;          /* the loop's, of foreign.h; -1: not known */
-	unsigned called; /* callbacks of the loop's so far */
-	double left;     /* when state_leave() was called last */
+	int fd;              /* the loop's, of foreign.h; -1: not known */
+	unsigned called;     /* callbacks of the loop's so far */
+	double left;         /* when state_leave() was called last */
+	struct home *before; /* the parent's, in a child of fork(): its clusters may be there yet */
 };
 
 /* `context` NULL: an embedded one, with a loop of its own, that goes with the Lua state. Raises
@@ -71,6 +72,14 @@ void *state_handle(lua_State *L, const struct state *state, int index, enum hand
 /* Raises, blaming the caller, where waiting has no place: in a routing script, inside of a policy.
  * `what` is "cluster:query". */
 void state_check(lua_State *L, const struct state *state, const char *what);
+
+/* In a child of fork() all that there was is the parent's: the state gets a loop of its own. Raises
+ * when there are no memory or descriptors for one. */
+void state_settle(lua_State *L, struct state *state);
+
+/* Raises where this is a child of the process that `context` was made in; what waited there can't
+ * be waited for. */
+void state_check_own(lua_State *L, const struct context *context);
 
 /* The loop runs between these two calls only, and no time passes for its timers outside of them;
  * pairs of them nest, in any order. Raises as state_check(). */
