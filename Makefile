@@ -33,6 +33,7 @@ ROUTER_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/router/*.c))
 UNIT_ROUTER  := $(addprefix $(BUILD)/core/router/,cancel_key.o login.o own_sql.o settings.o settings_sql.o statement.o edits.o \
                   json.o query_log.o query_log_moongate.o tally.o)
 CHAOS_TOOLS  := $(BUILD)/tests/fault_proxy $(BUILD)/tests/chaos_load
+FORK         := $(BUILD)/tests/fork.so
 UNIT_TESTS   := $(patsubst tests/core/%.c,$(BUILD)/tests/%,$(wildcard tests/core/test_*.c))
 C_FILES      := $(wildcard core/*/*.[ch] tests/core/*.[ch] tests/support/*.[ch] tests/chaos/*.[ch])
 LUA_FILES    := $(shell find lua scripts examples tests -name '*.lua' 2>/dev/null)
@@ -74,7 +75,7 @@ run: deps ## build, then show the router routing on a throwaway cluster
 	@$(BUILD)/moongate demo
 
 test: deps-test ## all tests: C units under sanitizers, Lua, and the router on real PostgreSQL
-	@$(MAKE) --no-print-directory all $(CHAOS_TOOLS)
+	@$(MAKE) --no-print-directory all $(CHAOS_TOOLS) $(FORK)
 	@$(MAKE) --no-print-directory $(ASAN) unit-tests $(BUILD)/asan/moongate
 	@BUILD=$(BUILD) sh tests/run.sh
 
@@ -170,6 +171,10 @@ $(BUILD)/tests/count_allocations.so: tests/bench/count_allocations.c
 $(BUILD)/tests/fault_proxy: tests/support/fault_proxy.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lm
+
+$(FORK): tests/support/fork.c
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -shared -o $@ $<
 
 $(BUILD)/tests/chaos_load: $(wildcard tests/chaos/*.[ch])
 	@mkdir -p $(@D)
