@@ -28,6 +28,7 @@ build = {
       ["moongate.checks"] = "lua/moongate/checks.lua",
       ["moongate.clock"] = "lua/moongate/clock.lua",
       ["moongate.datetime"] = "lua/moongate/datetime.lua",
+      ["moongate.copas"] = "lua/moongate/copas.lua",
       ["moongate.examples"] = "lua/moongate/examples.lua",
       ["moongate.health"] = "lua/moongate/health.lua",
       ["moongate.loops"] = "lua/moongate/loops.lua",

@@ -5,6 +5,8 @@
 #include "script/misuse.h"
 
 #include <math.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
 
 #define TURNS 8 /* of the loop at a time */
 
@@ -24,7 +26,7 @@ static void push_function(lua_State *L, int which)
 
 /* Runs what is due, until a turn finds nothing and the descriptor has been told of all that is
  * waited for. Returns for how many seconds there will be nothing, but for the descriptor. */
-static double turn(lua_State *L, struct state *s)
+static double run_due(lua_State *L, struct state *s)
 {
 	struct home *home = s->home;
 	unsigned called;
@@ -38,6 +40,26 @@ static double turn(lua_State *L, struct state *s)
 	if (home->called != called)
 		return 0;
 	return fmax(0, alarms_next(&home->alarms, now) - alarms_now(&home->alarms));
+}
+
+/* The shortest time that there is stands for none: zero would be never. */
+static void set_alarm(const struct home *home, double seconds)
+{
+	struct itimerspec when = {0};
+	if (home->alarm_fd < 0)
+		return;
+	if (seconds != INFINITY) {
+		when.it_value.tv_sec = (time_t)seconds;
+		when.it_value.tv_nsec = 1 + (long)((seconds - floor(seconds)) * 999999998);
+	}
+	timerfd_settime(home->alarm_fd, 0, &when, NULL);
+}
+
+static double turn(lua_State *L, struct state *s)
+{
+	double seconds = run_due(L, s);
+	set_alarm(s->home, seconds);
+	return seconds;
 }
 
 static void push_seconds(lua_State *L, double seconds)
@@ -190,6 +212,30 @@ static int pollfd(lua_State *L)
 	return 1;
 }
 
+static bool watch(int epoll, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+/* core.timed_pollfd(): the same, and it becomes readable also when a timer is due. */
+static int timed_pollfd(lua_State *L)
+{
+	struct home *home = state_of(L)->home;
+	pollfd(L);
+	int fd = (int)lua_tointeger(L, -1);
+	if (home->alarm_fd < 0)
+		home->alarm_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (home->timed_fd < 0) {
+		home->timed_fd = epoll_create1(EPOLL_CLOEXEC);
+		if (!watch(home->timed_fd, fd) || !watch(home->timed_fd, home->alarm_fd))
+			return luaL_error(L, "moongate: out of file descriptors");
+		turn(L, state_of(L));
+	}
+	lua_pushinteger(L, home->timed_fd);
+	return 1;
+}
+
 /* cluster:events() */
 static int events(lua_State *L)
 {
@@ -233,8 +279,10 @@ void open_foreign(lua_State *L)
 	                                   {"timeout", timeout},
 	                                   {"step", step},
 	                                   {NULL, NULL}};
-	static const luaL_Reg functions[] = {
-	        {"set_loops", set_loops}, {"pollfd", pollfd}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"set_loops", set_loops},
+	                                     {"pollfd", pollfd},
+	                                     {"timed_pollfd", timed_pollfd},
+	                                     {NULL, NULL}};
 	lua_getfield(L, -1, "cluster_methods");
 	luaL_setfuncs(L, methods, 0);
 	lua_pop(L, 1);

@@ -29,6 +29,10 @@ static void home_free(struct home *home)
 	resolver_free(home->context.resolver);
 	if (home->context.loop)
 		ev_loop_destroy(home->context.loop);
+	if (home->alarm_fd >= 0)
+		close(home->alarm_fd);
+	if (home->timed_fd >= 0)
+		close(home->timed_fd);
 	free(home);
 }
 
@@ -83,7 +87,7 @@ static struct home *home_new(void)
 	struct home *home = calloc(1, sizeof *home);
 	if (!home)
 		return NULL;
-	home->fd = -1;
+	home->fd = home->alarm_fd = home->timed_fd = -1;
 	struct context *c = &home->context;
 	c->pid = getpid();
 	c->log = default_log();

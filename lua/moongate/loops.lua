@@ -13,6 +13,8 @@ local M = {}
 ---How to wait in the coroutines of one kind of loops.
 ---@class moongate.Loop
 ---@field name string
+---It has no timers: the descriptor that its waiters get becomes readable in time, too.
+---@field timeless boolean?
 ---The loop that runs the calling coroutine, anything that is not false: another value for each of
 ---several. Nil where none of this kind does, and where the coroutine can't yield to it.
 ---@field here fun(): any
@@ -88,7 +90,7 @@ local function wait(group, token, seconds)
     return kind.wait(entry.waiter)
   end
   group.leader, group.deadline = token, deadline
-  local ok, why = pcall(kind.wait, entry.waiter, core.pollfd(), seconds)
+  local ok, why = pcall(kind.wait, entry.waiter, kind.timeless and core.timed_pollfd() or core.pollfd(), seconds)
   if not ok then
     ended(token)
     error(why, 0)
