@@ -3,6 +3,8 @@
 local cqueues = require "cqueues"
 local condition = require "cqueues.condition"
 
+package.path = package.path .. ";/usr/share/lua/5.2/?.lua" -- where Debian has lua-http
+
 local moongate = require "moongate"
 local shared = require "tests.support.cluster"
 
@@ -162,12 +164,13 @@ describe("in a coroutine of cqueues,", function()
   end)
 
   it("raises what a decoder raises, to the one that has asked", function()
-    local own <close> = moongate.cluster { primary = pg.primary.url, json = function() error "no such JSON" end }
+    local function decode() error "no such JSON" end
+    local own <close> = moongate.cluster { primary = pg.primary.url, json = function(text) return (decode(text)) end }
     local ok, why
-    run(function() ok, why = pcall(own.query, own, "select '1'::json") end,
+    run(function() ok, why = xpcall(own.query, debug.traceback, own, "select '1'::json") end,
       function() assert(own:query "select 1") end)
     assert.is_false(ok)
-    assert.matches("no such JSON", why)
+    assert.matches("cqueues_spec.lua:%d+: no such JSON\nstack traceback:.*in upvalue 'decode'", why)
   end)
 
   it("waits in each of two controllers, one inside of the other", function()
@@ -263,6 +266,39 @@ describe("in a coroutine of cqueues,", function()
       cpu = os.clock() - before
     end, function() assert(cluster:query "select pg_sleep(0.3)") end)
     assert.is_true(cpu < 0.05, cpu)
+  end)
+
+  it("an HTTP server's handlers query beside one another", function()
+    local headers, request, server = require "http.headers", require "http.request", require "http.server"
+    local listener = assert(server.listen {
+      host = "127.0.0.1",
+      port = 0,
+      onstream = function(_, stream)
+        local path = assert(stream:get_headers()):get ":path"
+        local answer = headers.new()
+        answer:append(":status", "200")
+        assert(stream:write_headers(answer, false))
+        stream:write_body_from_string(cluster:value("select $1 from pg_sleep(0.1)", path))
+      end,
+    })
+    assert(listener:listen())
+    local _, _, port = listener:localname()
+    local left, bodies, all = 8, {}, {}
+    all[1] = function()
+      while left > 0 do assert(listener:step(0.1)) end
+    end
+    for i = 1, left do
+      all[i + 1] = function()
+        local _, stream = assert(request.new_from_uri(("http://127.0.0.1:%d/%d"):format(port, i)):go(10))
+        local body = stream:get_body_as_string()
+        bodies[i] = body
+        left = left - 1
+      end
+    end
+    local took = seconds(run, table.unpack(all))
+    assert.same({ "/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8" }, bodies)
+    assert.is_true(took >= 0.2 and took < 2, took) -- 4 at a time
+    listener:close()
   end)
 
   it("moongate.run and its like say what to use instead", function()
