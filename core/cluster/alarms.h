@@ -25,7 +25,7 @@ struct alarms {
 	} slots[ALARM_LEVELS][ALARM_SLOTS];
 };
 
-/* ev_timer_start(), noted in the loop's alarms where it has any, as its ev_userdata(). */
+/* Starts it, and notes it in the alarms that are the loop's ev_userdata(), where it has any. */
 void alarm_start(struct ev_loop *loop, ev_timer *timer);
 
 /* Notes when a timer runs next that repeats itself, and has just run. */

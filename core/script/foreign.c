@@ -199,7 +199,7 @@ static int fd_of(struct home *home)
 	return home->fd;
 }
 
-/* core.pollfd(): becomes readable when there is something to do; cluster:pollfd() */
+/* core.pollfd(): becomes readable when there is something to do. */
 static int pollfd(lua_State *L)
 {
 	struct state *s = state_of(L);
@@ -236,9 +236,23 @@ static int timed_pollfd(lua_State *L)
 	return 1;
 }
 
-/* cluster:events() */
-static int events(lua_State *L)
+/* Methods of clusters, though all clusters of a state share the loop. */
+static struct state *state_of_cluster(lua_State *L)
 {
+	return check_cluster(L, 1)->state;
+}
+
+/* cluster:pollfd() */
+static int cluster_pollfd(lua_State *L)
+{
+	state_of_cluster(L);
+	return pollfd(L);
+}
+
+/* cluster:events() */
+static int cluster_events(lua_State *L)
+{
+	state_of_cluster(L);
 	lua_pushliteral(L, "r");
 	return 1;
 }
@@ -253,18 +267,18 @@ static void drive(lua_State *L, struct state *s, const char *what)
 }
 
 /* cluster:timeout() */
-static int timeout(lua_State *L)
+static int cluster_timeout(lua_State *L)
 {
-	struct state *s = state_of(L);
+	struct state *s = state_of_cluster(L);
 	drive(L, s, "cluster:timeout");
 	push_seconds(L, turn(L, s));
 	return 1;
 }
 
 /* cluster:step() */
-static int step(lua_State *L)
+static int cluster_step(lua_State *L)
 {
-	struct state *s = state_of(L);
+	struct state *s = state_of_cluster(L);
 	drive(L, s, "cluster:step");
 	turn(L, s);
 	s->driven = false;
@@ -274,10 +288,10 @@ static int step(lua_State *L)
 
 void open_foreign(lua_State *L)
 {
-	static const luaL_Reg methods[] = {{"pollfd", pollfd},
-	                                   {"events", events},
-	                                   {"timeout", timeout},
-	                                   {"step", step},
+	static const luaL_Reg methods[] = {{"pollfd", cluster_pollfd},
+	                                   {"events", cluster_events},
+	                                   {"timeout", cluster_timeout},
+	                                   {"step", cluster_step},
 	                                   {NULL, NULL}};
 	static const luaL_Reg functions[] = {{"set_loops", set_loops},
 	                                     {"pollfd", pollfd},

@@ -29,6 +29,11 @@ local libraries = {
   { header = "^ev%.h$", rooms = { "cluster", "script", "router" } },
 }
 
+-- Calls that some rooms make by another that does more, and the file that has that one.
+local replaced = {
+  { call = "ev_timer_start", by = "alarm_start", file = "core/cluster/alarms.c", rooms = { "cluster", "script" } },
+}
+
 local problems = 0
 
 local function report(path, number, message)
@@ -72,6 +77,14 @@ local function check_include(path, number, room, line)
   local wrong = own and wrong_include(room, own) or library and wrong_library(room, library)
   if wrong then
     report(path, number, wrong)
+  end
+end
+
+local function check_calls(path, number, room, line)
+  for _, rule in ipairs(replaced) do
+    if path ~= rule.file and contains(rule.rooms, room) and line:find("%f[%w_]" .. rule.call .. "%(") then
+      report(path, number, ("%s() is %s() here: see %s"):format(rule.call, rule.by, rule.file))
+    end
   end
 end
 
@@ -124,6 +137,7 @@ for _, path in ipairs(arg) do
   elseif path:find("^core/") then
     for number, line in ipairs(lines) do
       check_include(path, number, room, line)
+      check_calls(path, number, room, line)
     end
     if path:find("%.h$") then
       check_guard(path, room, lines)
