@@ -84,7 +84,6 @@ static void let_hooks_run(lua_State *L)
 
 void blocking_turn(lua_State *L, struct state *s, int flags)
 {
-	state_check_own(L, s->context);
 	ev_run(s->context->loop, flags);
 	LIST_EACH (&s->polled, link) {
 		struct blocking *b = LIST_ENTRY(link, struct blocking, link);
