@@ -3,14 +3,15 @@
 #include "cluster/exec.h"
 
 #include "cluster/alarms.h"
+#include "cluster/pipeline.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static void stop(struct exec *x)
 {
 	ev_timer_stop(x->server->context->loop, &x->timer);
 	server_want_write(x->server, false);
+	pipeline_end(x);
 	x->server = NULL;
 }
 
@@ -32,9 +33,7 @@ static void lose(struct exec *x)
 	finish(x, ST_ESERVER);
 }
 
-/* Keeps the last result, but no later one than the first failure. False: COPY, which has no end
- * without the calls that belong to it. */
-static bool keep(struct exec *x, PGresult *result)
+bool exec_keep(struct exec *x, PGresult *result)
 {
 	switch (PQresultStatus(result)) {
 	case PGRES_COPY_IN:
@@ -54,9 +53,22 @@ static bool keep(struct exec *x, PGresult *result)
 	return true;
 }
 
+static void take_batch(struct exec *x)
+{
+	enum status status = pipeline_take(x);
+	if (status == ST_ESERVER)
+		lose(x);
+	else if (status != ST_AGAIN)
+		finish(x, status);
+}
+
 static void take_results(struct exec *x)
 {
 	PGconn *conn = x->server->conn;
+	if (x->steps) {
+		take_batch(x);
+		return;
+	}
 	while (!PQisBusy(conn)) {
 		PGresult *result = PQgetResult(conn);
 		if (!result) {
@@ -66,7 +78,7 @@ static void take_results(struct exec *x)
 				finish(x, ST_OK);
 			return;
 		}
-		if (!keep(x, result)) {
+		if (!exec_keep(x, result)) {
 			finish(x, ST_ECLIENT);
 			return;
 		}
@@ -80,7 +92,7 @@ static void on_exec_event(struct server *s, int events)
 		lose(x);
 		return;
 	}
-	int pending = PQflush(s->conn);
+	int pending = x->sent < x->steps ? pipeline_send(x) : PQflush(s->conn);
 	if (pending < 0) {
 		lose(x);
 		return;
@@ -98,22 +110,33 @@ static void on_timeout(struct ev_loop *loop, ev_timer *timer, int events)
 	finish(x, ST_TIMEOUT);
 }
 
-enum status exec_start(struct exec *x, struct server *server, const struct exec_query *q,
-                       exec_done_fn *fn)
+/* Sends it, or begins to. What is left to be flushed, as PQflush(). */
+static int send(struct exec *x, const struct exec_query *q)
 {
-	PGconn *conn = server->conn;
+	PGconn *conn = x->server->conn;
+	if (q->batch || q->prepared)
+		return pipeline_start(x, q);
 	int sent = q->count < 0 ? PQsendQuery(conn, q->sql)
 	                        : PQsendQueryParams(conn, q->sql, q->count, q->types, q->values,
 	                                            q->lengths, q->formats, 0);
-	int pending = sent ? PQflush(conn) : -1;
+	return sent ? PQflush(conn) : -1;
+}
+
+enum status exec_start(struct exec *x, struct server *server, const struct exec_query *q,
+                       exec_done_fn *fn)
+{
+	*x = (struct exec){.server = server, .fn = fn};
+	ev_init(&x->timer, on_timeout);
+	int pending = send(x, q);
 	if (pending < 0) {
 		server_note_error(server);
+		exec_cancel(x);
 		return ST_ESERVER;
 	}
-	*x = (struct exec){.server = server, .fn = fn};
-	ev_timer_init(&x->timer, on_timeout, q->timeout, 0);
-	if (q->timeout > 0)
+	if (q->timeout > 0) {
+		ev_timer_set(&x->timer, q->timeout, 0);
 		alarm_start(server->context->loop, &x->timer);
+	}
 	server_hold(server, on_exec_event, x);
 	server_want_write(server, pending > 0);
 	return ST_OK;

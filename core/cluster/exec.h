@@ -1,4 +1,4 @@
-/* exec.h - one query at a time over libpq's asynchronous API, on the loop.
+/* exec.h - one query at a time over libpq's asynchronous API, on the loop; or a batch of them.
  *
  * For the embedded module and for probes; servers that it runs on are never used for raw bytes. */
 /* SPDX-License-Identifier: MIT */
@@ -10,8 +10,9 @@
 struct exec;
 
 /* Runs exactly once per exec_start() that was not cancelled; never inside of it. `result` is the
- * last one of the string that is not NULL, or the first that failed; the callee owns it and calls
- * PQclear(). NULL with ST_TIMEOUT or ST_ESERVER (the connection is lost; server->error says why).
+ * last one of the string that is not NULL, or the first that failed (of a batch, NULL or that); the
+ * callee owns it and calls PQclear(). NULL with ST_TIMEOUT or ST_ESERVER (the connection is lost;
+ * server->error says why).
  */
 typedef void exec_done_fn(struct exec *exec, enum status status, PGresult *result);
 
@@ -21,6 +22,12 @@ struct exec {
 	exec_done_fn *fn;
 	PGresult *result;
 	ev_timer timer;
+	/* In libpq's pipeline mode, see pipeline.h: */
+	size_t steps, sent, answered; /* steps 0: not in that mode */
+	unsigned nulls;               /* of PQgetResult() at a Sync */
+	struct exec_batch *batch;
+	struct prepared *preparing; /* is parsed ahead; owned until the server has it */
+	size_t closing;             /* steps ahead of that, that close others */
 };
 
 /* Parameters as libpq's PQsendQueryParams: text, or binary where formats[i] is 1. `count` < 0 sends
@@ -34,7 +41,27 @@ struct exec_query {
 	const int *lengths;
 	const int *formats;
 	double timeout;
+	uint64_t prepared; /* prepared_hash() of sql: it is prepared on the server, once; 0: it is
+	                      not. `count` is at least 0 then */
+	struct exec_batch *batch; /* these are run instead of `sql`; NULL: none */
 };
+
+/* Statements that go in one round trip, and are one implicit transaction outside of a block: none
+ * is run after one that has failed. All of it stays until the callback. */
+struct exec_batch {
+	const struct exec_query
+	        *queries; /* count >= 0 in each; no others are prepared, or batches */
+	size_t count;
+	PGresult **results; /* `count` of them, NULL before; the caller's to clear. Those of
+	                       statements that have succeeded */
+	size_t failed;      /* the number of the one whose result the callback gets */
+};
+
+/* Of one that has come to nothing: a batch whose Sync was not sent has left no trace. */
+bool exec_is_incomplete(const struct exec *exec);
+
+/* Clears the results. */
+void exec_batch_clear(struct exec_batch *batch);
 
 /* ST_ESERVER: could not be sent; the callback will not run. */
 enum status exec_start(struct exec *exec, struct server *server, const struct exec_query *query,

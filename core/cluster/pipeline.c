@@ -1,0 +1,208 @@
+/* pipeline.c - see pipeline.h. */
+/* SPDX-License-Identifier: MIT */
+#include "cluster/pipeline.h"
+
+#include "cluster/prepared.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FLUSH_BYTES (size_t)32768 /* that are handed to the kernel at a time */
+
+static bool send_params(PGconn *conn, const struct exec_query *q)
+{
+	return PQsendQueryParams(conn, q->sql, q->count, q->types, q->values, q->lengths,
+	                         q->formats, 0);
+}
+
+static bool send_execute(PGconn *conn, const char *name, const struct exec_query *q)
+{
+	return PQsendQueryPrepared(conn, name, q->count, q->values, q->lengths, q->formats, 0);
+}
+
+static size_t bytes_of(const struct exec_query *q)
+{
+	size_t bytes = strlen(q->sql);
+	for (int i = 0; i < q->count; i++)
+		bytes += (size_t)q->lengths[i];
+	return bytes;
+}
+
+/* The rest of the batch, as far as the socket takes it. */
+int pipeline_send(struct exec *x)
+{
+	PGconn *conn = x->server->conn;
+	const struct exec_batch *b = x->batch;
+	int pending = PQflush(conn);
+	for (size_t bytes = 0; pending == 0 && x->sent < b->count; x->sent++) {
+		const struct exec_query *q = &b->queries[x->sent];
+		if (!send_params(conn, q))
+			return -1;
+		bytes += bytes_of(q);
+		if (bytes >= FLUSH_BYTES) {
+			pending = PQflush(conn);
+			bytes = 0;
+		}
+	}
+	if (pending != 0 || x->sent < b->count)
+		return pending;
+	if (!PQpipelineSync(conn))
+		return -1;
+	x->sent++;
+	return PQflush(conn);
+}
+
+static int start_batch(struct exec *x, struct exec_batch *b)
+{
+	exec_batch_clear(b);
+	b->failed = b->count;
+	x->batch = b;
+	x->steps = b->count + 1;
+	return PQenterPipelineMode(x->server->conn) ? pipeline_send(x) : -1;
+}
+
+static bool send_closes(PGconn *conn, const struct prepared_cache *c, unsigned count)
+{
+	char sql[PREPARED_NAME + 16];
+	for (unsigned i = 0; i < count; i++) {
+		prepared_close_sql(c, i, sql);
+		/* A Sync of its own: when it fails, that is no failure of the statement's. */
+		if (!PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0) ||
+		    !PQpipelineSync(conn))
+			return false;
+	}
+	return true;
+}
+
+static int prepare(struct exec *x, struct prepared_cache *c, const struct exec_query *q)
+{
+	PGconn *conn = x->server->conn;
+	const char *name = prepared_name(x->preparing);
+	bool in_block = PQtransactionStatus(conn) != PQTRANS_IDLE;
+	unsigned doomed = in_block ? 0 : prepared_doomed(c);
+	x->closing = 2 * (size_t)doomed;
+	x->steps = x->sent = x->closing + 3;
+	bool sent = PQenterPipelineMode(conn) && send_closes(conn, c, doomed) &&
+	            PQsendPrepare(conn, name, q->sql, q->count, q->types) &&
+	            send_execute(conn, name, q) && PQpipelineSync(conn);
+	return sent ? PQflush(conn) : -1;
+}
+
+static int start_prepared(struct exec *x, const struct exec_query *q)
+{
+	PGconn *conn = x->server->conn;
+	PGTransactionStatusType block = PQtransactionStatus(conn);
+	struct prepared_cache *c = prepared_cache_of(x->server);
+	const struct prepared *known = c ? prepared_find(c, q) : NULL;
+	if (known)
+		return send_execute(conn, prepared_name(known), q) ? PQflush(conn) : -1;
+	if (c && block != PQTRANS_INERROR)
+		x->preparing = prepared_new(c, q, block != PQTRANS_IDLE);
+	if (x->preparing)
+		return prepare(x, c, q);
+	return send_params(conn, q) ? PQflush(conn) : -1;
+}
+
+int pipeline_start(struct exec *x, const struct exec_query *q)
+{
+	return q->batch ? start_batch(x, q->batch) : start_prepared(x, q);
+}
+
+/* False: COPY. */
+static bool keep_of_batch(struct exec *x, PGresult *result)
+{
+	struct exec_batch *b = x->batch;
+	if (PQresultStatus(result) == PGRES_FATAL_ERROR || x->answered >= b->count) {
+		if (b->failed == b->count)
+			b->failed = x->answered;
+		return exec_keep(x, result); /* the first failure; a COMMIT's at the Sync, too */
+	}
+	PQclear(b->results[x->answered]);
+	b->results[x->answered] = result;
+	return PQresultStatus(result) < PGRES_COPY_OUT || PQresultStatus(result) > PGRES_COPY_IN;
+}
+
+static bool keep_of_prepared(struct exec *x, PGresult *result)
+{
+	if (x->answered < x->closing) {
+		PQclear(result);
+		return true;
+	}
+	if (x->answered == x->closing && PQresultStatus(result) == PGRES_COMMAND_OK) {
+		prepared_add(prepared_cache_of(x->server), x->preparing);
+		x->preparing = NULL;
+		PQclear(result);
+		return true;
+	}
+	return exec_keep(x, result);
+}
+
+/* A Sync has no NULL behind it; what fails there (a deferred constraint) may have one ahead. */
+static bool at_sync(const struct exec *x)
+{
+	return x->answered + 1 == x->steps || (x->answered < x->closing && x->answered % 2);
+}
+
+/* The end of a step. */
+static void note_answer(struct exec *x)
+{
+	if (x->answered < x->closing && x->answered % 2 == 0)
+		prepared_closed(prepared_cache_of(x->server));
+	x->answered++;
+	x->nulls = 0;
+}
+
+static bool take(struct exec *x, PGresult *result)
+{
+	switch (PQresultStatus(result)) {
+	case PGRES_PIPELINE_SYNC:
+		PQclear(result);
+		note_answer(x);
+		return true;
+	case PGRES_PIPELINE_ABORTED:
+		PQclear(result);
+		return true;
+	default:
+		return x->batch ? keep_of_batch(x, result) : keep_of_prepared(x, result);
+	}
+}
+
+enum status pipeline_take(struct exec *x)
+{
+	PGconn *conn = x->server->conn;
+	while (x->answered < x->sent && !PQisBusy(conn)) {
+		PGresult *result = PQgetResult(conn);
+		if (PQstatus(conn) == CONNECTION_BAD) {
+			PQclear(result);
+			return ST_ESERVER;
+		}
+		if (!result && !at_sync(x))
+			note_answer(x);
+		else if (!result && ++x->nulls > 2)
+			return ST_ESERVER;
+		else if (result && !take(x, result))
+			return ST_ECLIENT;
+	}
+	if (x->answered < x->steps)
+		return ST_AGAIN;
+	return PQexitPipelineMode(conn) ? ST_OK : ST_ESERVER;
+}
+
+void pipeline_end(struct exec *x)
+{
+	free(x->preparing);
+	x->preparing = NULL;
+}
+
+bool exec_is_incomplete(const struct exec *x)
+{
+	return x->sent < x->steps;
+}
+
+void exec_batch_clear(struct exec_batch *b)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		PQclear(b->results[i]);
+		b->results[i] = NULL;
+	}
+}
