@@ -125,6 +125,22 @@ bool facts_may_write(const struct facts *facts)
 	}
 }
 
+bool facts_writes_surely(const struct facts *facts)
+{
+	unsigned doubtful = EFFECT_VOLATILE | EFFECT_MAY_PIN;
+	if (!facts_may_write(facts) || facts->kind == SQL_UNKNOWN)
+		return false;
+	if (facts->kind != SQL_SELECT && facts->kind != SQL_VALUES)
+		return true;
+	return facts->effects & (EFFECT_MODIFYING_CTE | EFFECT_INTO) ||
+	       (facts->effects & doubtful) == EFFECT_VOLATILE;
+}
+
+bool facts_forget_prepared(const struct facts *facts)
+{
+	return facts->effects & EFFECT_UNPIN_ALL || (facts->kind == SQL_DEALLOCATE && !facts->name);
+}
+
 unsigned facts_pins_with_settings(const struct facts *facts)
 {
 	/* DISCARD ALL leaves the session as it was made. */

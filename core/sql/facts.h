@@ -140,6 +140,15 @@ struct facts *facts_copy(const struct facts *facts);
  * UPDATE, SET do not). */
 bool facts_may_write(const struct facts *facts);
 
+/* Whether it changes data beyond doubt: the intent is no mere precaution against a function, or a
+ * text, that is not known. */
+bool facts_writes_surely(const struct facts *facts);
+
+/* Whether nothing that was prepared in the session is there afterwards: DISCARD ALL, DEALLOCATE
+ * ALL.
+ */
+bool facts_forget_prepared(const struct facts *facts);
+
 /* The pins, for whom settings cannot be given to another server, either. */
 unsigned facts_pins_with_settings(const struct facts *facts);
 

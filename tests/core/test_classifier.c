@@ -342,6 +342,41 @@ static void settings_pin_whom_they_cannot_follow(void **state)
 	assert_int_equal(facts_pins_with_settings(facts_of(state, "discard all")), 0);
 }
 
+static void doubt_about_a_function_is_no_knowledge_that_it_writes(void **state)
+{
+	static const char *const surely[] = {
+	        "insert into t values (1)",
+	        "select nextval('s')",
+	        "with x as (delete from t returning 1) select * from x",
+	        "select 1 into t",
+	        "create table t (a int)",
+	        "explain analyze delete from t",
+	        "select 1; delete from t",
+	};
+	static const char *const perhaps[] = {
+	        "select 1",
+	        "select my_function(1)",
+	        "select pg_backend_pid()",
+	        "select 1 for update",
+	        "set a = 1",
+	        "select 1::float(99)",
+	};
+	for (size_t i = 0; i < sizeof surely / sizeof *surely; i++)
+		assert_true(facts_writes_surely(facts_of(state, surely[i])));
+	for (size_t i = 0; i < sizeof perhaps / sizeof *perhaps; i++)
+		assert_false(facts_writes_surely(facts_of(state, perhaps[i])));
+}
+
+static void what_closes_all_prepared_statements_is_known(void **state)
+{
+	assert_true(facts_forget_prepared(facts_of(state, "discard all")));
+	assert_true(facts_forget_prepared(facts_of(state, "deallocate all")));
+	assert_true(facts_forget_prepared(facts_of(state, "select 1; discard all")));
+	assert_false(facts_forget_prepared(facts_of(state, "deallocate mine")));
+	assert_false(facts_forget_prepared(facts_of(state, "discard plans")));
+	assert_false(facts_forget_prepared(facts_of(state, "select 1")));
+}
+
 static void a_text_with_a_nul_inside_is_in_doubt(void **state)
 {
 	static const char sql[] = "select 1 \0; delete from t";
@@ -369,6 +404,8 @@ int main(void)
 	        T(a_copy_outlives_its_classifier),
 	        T(settings_pin_whom_they_cannot_follow),
 	        T(a_text_with_a_nul_inside_is_in_doubt),
+	        T(doubt_about_a_function_is_no_knowledge_that_it_writes),
+	        T(what_closes_all_prepared_statements_is_known),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
