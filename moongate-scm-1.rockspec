@@ -34,6 +34,7 @@ build = {
       ["moongate.loops"] = "lua/moongate/loops.lua",
       ["moongate.meta"] = "lua/moongate/meta.lua",
       ["moongate.options"] = "lua/moongate/options.lua",
+      ["moongate.pipeline"] = "lua/moongate/pipeline.lua",
       ["moongate.policies.analytics_pool"] = "lua/moongate/policies/analytics_pool.lua",
       ["moongate.policies.least_loaded"] = "lua/moongate/policies/least_loaded.lua",
       ["moongate.policies.maintenance"] = "lua/moongate/policies/maintenance.lua",

@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/canceller.h"
 
+#include "cluster/alarms.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -77,7 +79,7 @@ static void wait_for(struct canceller *c, double seconds)
 {
 	ev_timer_stop(loop_of(c), &c->timer);
 	ev_timer_set(&c->timer, seconds, 0);
-	ev_timer_start(loop_of(c), &c->timer);
+	alarm_start(loop_of(c), &c->timer);
 }
 
 static void ask_later(struct canceller *c)

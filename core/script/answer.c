@@ -2,11 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/answer.h"
 
-#include "script/rows.h"
-
 #include <stdlib.h>
-
-enum shape { SHAPE_ROWS, SHAPE_ROW, SHAPE_VALUE, SHAPE_COUNT };
 
 void open_query_methods(lua_State *L, lua_CFunction query)
 {
@@ -77,32 +73,43 @@ int push_failure(lua_State *L, const char *message, const char *sqlstate, const 
 	return 4;
 }
 
-/* Pushes the cluster's table of types, or nil; its index. */
-static int push_types(lua_State *L, const struct cluster_handle *h)
+enum shape answer_shape(lua_State *L)
+{
+	return (enum shape)lua_tointeger(L, lua_upvalueindex(1));
+}
+
+struct row_style push_style(lua_State *L, const struct cluster_handle *h)
 {
 	cluster_handle_push(L, h);
 	if (lua_isuserdata(L, -1))
 		lua_getiuservalue(L, -1, CLUSTER_DECODERS);
-	return lua_gettop(L);
+	return (struct row_style){.types = lua_gettop(L), .null_as_nil = h->null_as_nil};
+}
+
+void push_shaped(lua_State *L, const PGresult *result, enum shape shape,
+                 const struct row_style *style)
+{
+	switch (shape) {
+	case SHAPE_ROWS:
+		push_rows(L, result, style);
+		break;
+	case SHAPE_ROW:
+		push_first_row(L, result, style);
+		break;
+	case SHAPE_VALUE:
+		push_first_value(L, result, style);
+		break;
+	case SHAPE_COUNT:
+		push_affected(L, result);
+		break;
+	}
 }
 
 int push_answer(lua_State *L, const struct operation *op, const struct cluster_handle *h)
 {
 	if (*op->sqlstate)
 		return push_failure(L, op->message, op->sqlstate, op->result);
-	const struct row_style style = {.types = push_types(L, h), .null_as_nil = h->null_as_nil};
-	switch ((enum shape)lua_tointeger(L, lua_upvalueindex(1))) {
-	case SHAPE_ROW:
-		push_first_row(L, op->result, &style);
-		break;
-	case SHAPE_VALUE:
-		push_first_value(L, op->result, &style);
-		break;
-	case SHAPE_COUNT:
-		push_affected(L, op->result);
-		break;
-	default:
-		push_rows(L, op->result, &style);
-	}
+	const struct row_style style = push_style(L, h);
+	push_shaped(L, op->result, answer_shape(L), &style);
 	return 1;
 }

@@ -3,48 +3,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "cluster/probe.h"
-#include "cluster/scopes.h"
+#include "script/aim.h"
 #include "script/answer.h"
 #include "script/blocking.h"
+#include "script/call_options.h"
 #include "script/parameters.h"
+#include "script/prepare.h"
 
-#include <math.h>
 #include <string.h>
-
-static struct query question(struct cluster_handle *h, const struct facts *facts, const char *sql,
-                             int parameters, uint64_t *key)
-{
-	return (struct query){.facts = facts,
-	                      .sql = sql,
-	                      .sql_size = strlen(sql),
-	                      .standard_strings = true,
-	                      .writes = facts_may_write(facts),
-	                      .parameters = parameters > 0 ? (unsigned)parameters : 0,
-	                      .key = key,
-	                      .session = &h->session};
-}
-
-/* Where it goes, and what it has to see there. */
-struct aim {
-	struct verdict verdict;
-	uint64_t key;
-	struct tables tables;
-	struct need need;
-	double last_write;
-};
-
-static void aim_at(struct cluster_handle *h, struct aim *a)
-{
-	struct cluster *c = h->cluster;
-	const struct party who = {.key = a->key, .tables = &a->tables};
-	const struct demand demand = {.now = clock_now(), .need = &a->need};
-	struct verdict *v = &a->verdict;
-	if (v->kind == VERDICT_ENDPOINT && !endpoint_meets(v->endpoint, &demand))
-		*v = (struct verdict){.kind = VERDICT_ROUTE, .route = c->default_write};
-	a->last_write = c->scopes && v->kind == VERDICT_ROUTE
-	                        ? cluster_last_write(c, v->route, &who, h->last_write)
-	                        : h->last_write;
-}
 
 static void learn(struct cluster_handle *h, struct classifier *classifier, const char *sql)
 {
@@ -67,6 +33,7 @@ struct statement_call {
 	struct aim aim;
 	int parameters;
 	enum intent intent;
+	struct call_options options;
 	bool changes; /* the catalog */
 	bool noted;   /* what it may have written */
 };
@@ -92,9 +59,10 @@ static void statement_failed(lua_State *L, struct statement_call *call, const ch
 {
 	struct cluster_handle *h = call->h;
 	struct classifier *classifier = state_classifier(L, h->state);
-	const struct facts *facts =
-	        classifier_facts(classifier, cluster_handle_catalog(h), sql, strlen(sql), true);
-	const struct query q = question(h, facts, sql, call->parameters, &call->aim.key);
+	const struct facts facts =
+	        call_facts(&call->options, classifier_facts(classifier, cluster_handle_catalog(h),
+	                                                    sql, strlen(sql), true));
+	const struct query q = aim_question(h, &facts, sql, call->parameters, &call->aim.key);
 	tell_error(h, &q, &call->blocking.op);
 }
 
@@ -120,47 +88,46 @@ static int statement_done(lua_State *L, struct blocking *b)
 static void statement_start(struct statement_call *call, struct exec_query *query,
                             struct operation_statement *statement)
 {
-	const struct aim *aim = &call->aim;
-	if (aim->verdict.kind == VERDICT_ROUTE)
-		query->timeout = route_config(aim->verdict.route)->timeout;
-	statement->to = (struct dispatch_request){.cluster = call->h->cluster,
-	                                          .route = aim->verdict.route,
-	                                          .endpoint = aim->verdict.endpoint,
-	                                          .last_write = aim->last_write,
-	                                          .need = &aim->need};
+	query->timeout = aim_timeout(&call->aim);
+	statement->to = aim_request(call->h, &call->aim);
 	statement->query = *query;
 	operation_start(&call->blocking.op, statement, blocking_done);
 	call->blocking.end = statement_end;
 }
 
-/* cluster:query(sql, ...), one, value, exec: see push_answer(). */
-static int cluster_query(lua_State *L)
+/* What was given stands in `query` and `options`; the stack is the cluster, the statement, and what
+ * its parameters are. */
+static int run(lua_State *L, struct exec_query *query, const struct call_options *options)
 {
-	struct cluster_handle *h = check_cluster(L, 1);
-	struct exec_query query = take_query(L, 2);
+	struct cluster_handle *h = lua_touserdata(L, 1);
 	struct classifier *classifier = state_classifier(L, h->state);
-	const struct facts *facts = classifier_facts(classifier, cluster_handle_catalog(h),
-	                                             query.sql, strlen(query.sql), true);
-	if (facts->function_count && facts->effects & EFFECT_MAY_PIN)
+	const struct facts *known = classifier_facts(classifier, cluster_handle_catalog(h),
+	                                             query->sql, strlen(query->sql), true);
+	const struct facts facts = call_facts(options, known);
+	if (facts.function_count && facts.effects & EFFECT_MAY_PIN)
 		catalogs_want(h->catalog); /* for its next call */
 	struct operation_statement statement = {
-	        .intent = facts->intent,
-	        .fingerprint = facts->fingerprint,
-	        .kind = facts->kind,
-	        .pins = facts_pins_with_settings(facts),
+	        .intent = call_writes(options, known) ? INTENT_WRITE : INTENT_READ,
+	        .fingerprint = facts.fingerprint,
+	        .kind = facts.kind,
+	        .pins = facts_pins_with_settings(&facts),
+	        .declared_read = options->has_intent && options->intent == INTENT_READ,
+	        .forgets = facts_forget_prepared(&facts),
+	        .timeout = options->timeout,
 	};
 	char wrong[256];
 	struct statement_call *call =
 	        blocking_begin_sized(L, h->state, sizeof *call, "cluster:query");
 	struct aim *aim = &call->aim;
-	struct query q = question(h, facts, query.sql, query.count, &aim->key);
+	struct query q = aim_question(h, &facts, query->sql, query->count, &aim->key);
 	call->h = h;
-	call->parameters = query.count;
-	call->intent = facts->intent;
-	call->changes = facts->effects & EFFECT_DDL;
+	call->parameters = query->count;
+	call->intent = statement.intent;
+	call->options = *options;
+	call->changes = facts.effects & EFFECT_DDL;
 	aim->need = h->need;
 	if (h->cluster->scopes & 1u << SCOPE_TABLE)
-		tables_add(&aim->tables, facts);
+		tables_add(&aim->tables, &facts);
 	blocking_catch_up(h);
 	if (!need_of_tags(&aim->need, q.sql, q.sql_size, true, wrong, sizeof wrong))
 		return push_failure(L, wrong, "22023", NULL);
@@ -168,8 +135,33 @@ static int cluster_query(lua_State *L)
 	if (aim->verdict.kind == VERDICT_REJECT)
 		return push_failure(L, aim->verdict.message, aim->verdict.sqlstate, NULL);
 	aim_at(h, aim);
-	statement_start(call, &query, &statement);
+	statement_start(call, query, &statement);
 	return blocking_await(L, &call->blocking, statement_done);
+}
+
+/* cluster:query(sql, ...), one, value, exec: see push_answer(). */
+static int cluster_query(lua_State *L)
+{
+	check_cluster(L, 1);
+	const struct call_options options = take_call_options(L, 2);
+	struct exec_query query = take_query(L, 2);
+	return run(L, &query, &options);
+}
+
+/* The same for what cluster:prepare() has made, which stands at 1. */
+static int cluster_query_prepared(lua_State *L)
+{
+	uint64_t hash = prepared_unfold(L, CLUSTER_STATEMENT);
+	check_cluster(L, 1);
+	const struct call_options options = take_call_options(L, 2);
+	struct exec_query query = take_prepared(L, 2, hash);
+	return run(L, &query, &options);
+}
+
+static int cluster_prepare(lua_State *L)
+{
+	check_cluster(L, 1);
+	return prepare_statement(L, CLUSTER_STATEMENT);
 }
 
 /* cluster:verdict(sql): what the policy says of a statement that is not run: the name of the route
@@ -182,7 +174,7 @@ static int cluster_verdict(lua_State *L)
 	const struct facts *facts =
 	        classifier_facts(classifier, cluster_handle_catalog(h), sql, strlen(sql), true);
 	uint64_t key = 0;
-	struct query q = question(h, facts, sql, 0, &key);
+	struct query q = aim_question(h, facts, sql, 0, &key);
 	struct verdict v = cluster_handle_decide(L, 1, &q);
 	lua_pushstring(L, verdict_name(&v));
 	lua_pushboolean(L, v.fallback);
@@ -235,11 +227,13 @@ static int cluster_probe(lua_State *L)
 
 void open_statement(lua_State *L)
 {
-	static const luaL_Reg methods[] = {{"verdict", cluster_verdict}, {NULL, NULL}};
+	static const luaL_Reg methods[] = {
+	        {"verdict", cluster_verdict}, {"prepare", cluster_prepare}, {NULL, NULL}};
 	static const luaL_Reg functions[] = {{"probe", cluster_probe}, {NULL, NULL}};
 	lua_getfield(L, -1, "cluster_methods");
 	luaL_setfuncs(L, methods, 0);
 	open_query_methods(L, cluster_query);
 	lua_pop(L, 1);
+	open_prepared(L, -1, CLUSTER_STATEMENT, "statement_methods", cluster_query_prepared);
 	luaL_setfuncs(L, functions, 0);
 }

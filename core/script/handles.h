@@ -162,6 +162,7 @@ void open_router(lua_State *L);
 void open_statement(lua_State *L);
 void open_token(lua_State *L);
 void open_connection(lua_State *L);
+void open_pipeline(lua_State *L);
 void open_backoff(lua_State *L);
 void open_stats(lua_State *L);
 void open_classify(lua_State *L);

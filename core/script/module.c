@@ -60,6 +60,7 @@ int luaopen_moongate_core(lua_State *L)
 	open_statement(L);
 	open_token(L);
 	open_connection(L);
+	open_pipeline(L);
 	open_parameters(L);
 	open_types(L);
 	lua_pushcfunction(L, checked);

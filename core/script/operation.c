@@ -1,8 +1,9 @@
 /* operation.c - see operation.h. */
 /* SPDX-License-Identifier: MIT */
-#include "script/operation.h"
+#include "script/operation_parts.h"
 
 #include "base/clock.h"
+#include "cluster/prepared.h"
 #include "cluster/statistics.h"
 
 #include <stdio.h>
@@ -11,7 +12,6 @@
 
 static void on_dispatched(struct dispatch *dispatch, struct server *server, enum status status,
                           const char *sqlstate, const char *reason);
-static void on_executed(struct exec *exec, enum status status, PGresult *result);
 
 static bool fit_for_others(const struct operation *op, const PGconn *conn)
 {
@@ -19,12 +19,13 @@ static bool fit_for_others(const struct operation *op, const PGconn *conn)
 	       PQtransactionStatus(conn) == PQTRANS_IDLE;
 }
 
-static void give_back(struct operation *op, bool usable)
+void operation_give_back(struct operation *op, bool usable)
 {
 	struct server *server = op->server;
 	op->server = NULL;
 	if (!server)
 		return;
+	usable = usable && !op->unfit;
 	if (op->loan)
 		op->loan->busy = false;
 	if (!op->loan)
@@ -42,11 +43,12 @@ static bool is(const char *sqlstate, const char *other)
 
 static void finish(struct operation *op)
 {
+	ev_timer_stop(op->cluster->context->loop, &op->deadline);
 	op->cluster = NULL;
 	op->fn(op);
 }
 
-static void fail(struct operation *op, const char *sqlstate, const char *message)
+void operation_fail(struct operation *op, const char *sqlstate, const char *message)
 {
 	snprintf(op->sqlstate, sizeof op->sqlstate, "%s", sqlstate);
 	snprintf(op->message, sizeof op->message, "%.*s", (int)strcspn(message, "\n"), message);
@@ -77,19 +79,19 @@ static void lost_unsent(struct operation *op)
 	struct endpoint *endpoint = op->server->endpoint;
 	char why[sizeof op->message];
 	snprintf(why, sizeof why, "sending to %s: %s", endpoint->name, op->server->error);
-	give_back(op, false);
+	operation_give_back(op, false);
 	endpoint_suspect(endpoint);
 	/* An idle server that had died; the others may have, too. */
 	if (!op->loan && op->attempts <= op->cluster->pool.size + op->cluster->endpoint_count)
 		borrow(op);
 	else
-		fail(op, "08006", why);
+		operation_fail(op, "08006", why);
 }
 
 static void run(struct operation *op)
 {
 	op->since = clock_now();
-	if (exec_start(&op->exec, op->server, &op->query, on_executed) != ST_OK)
+	if (exec_start(&op->exec, op->server, &op->query, operation_executed) != ST_OK)
 		lost_unsent(op);
 }
 
@@ -118,7 +120,7 @@ static void fail_to_borrow(struct operation *op, const struct endpoint *last, en
 		         reason);
 	else
 		snprintf(message, sizeof message, "%s", reason);
-	fail(op, sqlstate, message);
+	operation_fail(op, sqlstate, message);
 }
 
 static void on_dispatched(struct dispatch *dispatch, struct server *server, enum status status,
@@ -136,8 +138,7 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 		finish(op);
 }
 
-/* What it came to, where it is not run again; the server is still there. */
-static void tally(const struct operation *op, bool failed)
+void operation_tally(const struct operation *op, bool failed)
 {
 	const struct endpoint *e = op->server->endpoint;
 	const char *rows = op->result ? PQcmdTuples(op->result) : "";
@@ -154,15 +155,17 @@ static void lost(struct operation *op)
 {
 	char message[sizeof op->message];
 	struct endpoint *endpoint = op->server->endpoint;
+	if (exec_is_incomplete(&op->exec))
+		op->may_commit = false;
 	snprintf(message, sizeof message, "the connection to %s was lost%s: %s", endpoint->name,
 	         op->may_commit ? ", the outcome is unknown" : "", op->server->error);
-	bool over = op->loan || op->may_commit || !may_go_elsewhere(op);
+	bool over = op->loan || op->may_commit || op->timed_out || !may_go_elsewhere(op);
 	if (over)
-		tally(op, true);
-	give_back(op, false);
+		operation_tally(op, true);
+	operation_give_back(op, false);
 	endpoint_lost(endpoint);
 	if (over)
-		fail(op, op->may_commit ? "08007" : "08006", message);
+		operation_fail(op, op->may_commit ? "08007" : "08006", message);
 	else
 		go_elsewhere(op, endpoint);
 }
@@ -181,71 +184,109 @@ static bool refused_for_recovery(const char *sqlstate, const char *message)
 static bool repaired(struct operation *op, const char *sqlstate, const char *message)
 {
 	struct endpoint *endpoint = op->server->endpoint;
-	if (op->loan || op->may_commit || !op->request.route || endpoint->role == ROLE_PRIMARY)
-		return false;
 	bool refused = refused_for_recovery(sqlstate, message);
+	if (op->loan || !op->request.route || endpoint->role == ROLE_PRIMARY || op->timed_out)
+		return false;
+	if (op->may_commit && !(op->declared_read && refused))
+		return false;
 	if (!refused && !(is(sqlstate, "40001") && may_go_elsewhere(op)))
 		return false;
 	PQclear(op->result);
 	op->result = NULL;
-	give_back(op, true);
+	operation_give_back(op, true);
 	if (!refused) {
 		go_elsewhere(op, endpoint);
 		return true;
 	}
 	op->refused_by_replica = true;
+	op->refused = op->query.batch ? op->query.batch->failed : 0;
 	op->request.route = cluster_default_route(op->cluster, INTENT_WRITE);
 	borrow(op);
 	return true;
+}
+
+/* What the server has prepared is gone, or its result would have other columns by now. PostgreSQL
+ * has done nothing then, and outside of a block it can be prepared anew, and run again. CALL and DO
+ * may have committed something on their way to such an error of their own. */
+static bool prepared_anew(struct operation *op, const char *sqlstate)
+{
+	bool gone = is(sqlstate, "26000");
+	const char *function = PQresultErrorField(op->result, PG_DIAG_SOURCE_FUNCTION);
+	if (!op->query.prepared ||
+	    !(gone || (is(sqlstate, "0A000") && function && is(function, "RevalidateCachedQuery"))))
+		return false;
+	prepared_drop(op->server, &op->query, gone);
+	if (op->reprepared || op->timed_out || op->kind == SQL_CALL || op->kind == SQL_DO ||
+	    PQtransactionStatus(op->server->conn) != PQTRANS_IDLE)
+		return false;
+	PQclear(op->result);
+	op->result = NULL;
+	op->reprepared = true;
+	run(op);
+	return true;
+}
+
+/* A batch that went well has no result of its own. */
+static bool has_failed(const struct operation *op)
+{
+	if (op->query.batch && !op->result)
+		return false;
+	return PQresultStatus(op->result) == PGRES_FATAL_ERROR;
 }
 
 static void answered(struct operation *op)
 {
 	const char *sqlstate = PQresultErrorField(op->result, PG_DIAG_SQLSTATE);
 	const char *message = PQresultErrorField(op->result, PG_DIAG_MESSAGE_PRIMARY);
-	if (PQresultStatus(op->result) == PGRES_FATAL_ERROR) {
+	if (has_failed(op)) {
 		sqlstate = sqlstate ? sqlstate : "08006";
 		message = message ? message : PQresultErrorMessage(op->result);
-		if (repaired(op, sqlstate, message))
+		if (repaired(op, sqlstate, message) || prepared_anew(op, sqlstate))
 			return;
 		/* It was the primary when it was last asked, perhaps long ago. */
 		if (is(sqlstate, "25006") && op->server->endpoint->role == ROLE_PRIMARY)
 			endpoint_check(op->server->endpoint);
-		tally(op, true);
-		give_back(op, true);
-		fail(op, sqlstate, message);
+		operation_tally(op, true);
+		const char *endpoint = op->server->endpoint->name;
+		operation_give_back(op, true);
+		if (op->timed_out && is(sqlstate, "57014"))
+			operation_fail_in_time(op, endpoint);
+		else
+			operation_fail(op, sqlstate, message);
 		return;
 	}
-	tally(op, false);
+	operation_tally(op, false);
+	if (op->forgets)
+		prepared_forget(op->server);
 	bool left_open = !op->loan && PQtransactionStatus(op->server->conn) != PQTRANS_IDLE;
-	give_back(op, true);
+	operation_give_back(op, true);
 	if (left_open)
-		fail(op, "25000",
-		     "the statement left a transaction open, which was rolled back: "
-		     "use cluster:transaction()");
+		operation_fail(op, "25000",
+		               "the statement left a transaction open, which was rolled back: "
+		               "use cluster:transaction()");
 	else
 		finish(op);
 }
 
-static void on_executed(struct exec *exec, enum status status, PGresult *result)
+void operation_settle(struct operation *op, enum status status)
 {
-	struct operation *op = LIST_ENTRY(exec, struct operation, exec);
-	op->result = result;
 	if (status == ST_OK) {
 		answered(op);
 	} else if (status == ST_ECLIENT) {
-		tally(op, true);
-		give_back(op, false);
-		fail(op, "0A000", "COPY from or to the client is not supported by the module");
+		operation_tally(op, true);
+		operation_give_back(op, false);
+		operation_fail(op, "0A000",
+		               "COPY from or to the client is not supported by the module");
 	} else if (status == ST_TIMEOUT) {
 		server_give_up(op->server);
-		give_back(op, false);
-		fail(op, op->may_commit ? "08007" : "57014",
-		     op->may_commit
-		             ? "the query was given up after the timeout of the policy's route; "
-		               "its "
-		               "outcome is unknown"
-		             : "the query was given up after the timeout of the policy's route");
+		operation_give_back(op, false);
+		operation_fail(
+		        op, op->may_commit ? "08007" : "57014",
+		        op->may_commit
+		                ? "the query was given up after the timeout of the policy's route; "
+		                  "its "
+		                  "outcome is unknown"
+		                : "the query was given up after the timeout of the policy's route");
 	} else {
 		lost(op);
 	}
@@ -267,7 +308,11 @@ void operation_start(struct operation *op, const struct operation_statement *sta
 	                         .may_commit = statement->intent == INTENT_WRITE,
 	                         .pins = statement->pins,
 	                         .fingerprint = statement->fingerprint,
-	                         .kind = statement->kind};
+	                         .kind = statement->kind,
+	                         .declared_read = statement->declared_read,
+	                         .forgets = statement->forgets,
+	                         .timeout = statement->timeout};
+	operation_arm(op);
 	borrow(op);
 }
 
@@ -279,31 +324,49 @@ void operation_borrow(struct operation *op, const struct dispatch_request *to,
 	borrow(op);
 }
 
-void operation_run(struct operation *op, struct loan *loan, const struct exec_query *query,
-                   const struct facts *facts, bool may_commit, operation_done_fn *fn)
+void operation_run_on(struct operation *op, struct loan *loan,
+                      const struct operation_statement *statement, operation_done_fn *fn)
 {
 	*op = (struct operation){.cluster = loan->server->endpoint->cluster,
 	                         .fn = fn,
-	                         .query = *query,
-	                         .may_commit = may_commit,
-	                         .fingerprint = facts->fingerprint,
-	                         .kind = facts->kind,
+	                         .query = statement->query,
+	                         .may_commit = statement->intent == INTENT_WRITE,
+	                         .fingerprint = statement->fingerprint,
+	                         .kind = statement->kind,
+	                         .forgets = statement->forgets,
+	                         .timeout = statement->timeout,
 	                         .loan = loan,
 	                         .server = loan->server};
 	loan->busy = true;
+	operation_arm(op);
 	run(op);
+}
+
+void operation_run(struct operation *op, struct loan *loan, const struct exec_query *query,
+                   const struct facts *facts, bool may_commit, operation_done_fn *fn)
+{
+	const struct operation_statement statement = {
+	        .query = *query,
+	        .intent = may_commit ? INTENT_WRITE : INTENT_READ,
+	        .fingerprint = facts->fingerprint,
+	        .kind = facts->kind,
+	        .forgets = facts_forget_prepared(facts),
+	};
+	operation_run_on(op, loan, &statement, fn);
 }
 
 void operation_end(struct operation *op)
 {
 	if (op->cluster) {
+		ev_timer_stop(op->cluster->context->loop, &op->deadline);
+		canceller_stop(&op->canceller);
 		dispatch_cancel(&op->dispatch);
 		struct server *running = op->exec.server;
 		exec_cancel(&op->exec);
 		if (running)
 			server_give_up(running);
 	}
-	give_back(op, !op->cluster);
+	operation_give_back(op, !op->cluster);
 	op->cluster = NULL;
 	PQclear(op->result);
 	op->result = NULL;

@@ -5,11 +5,15 @@
  *                +-- again ---+
  *
  * Again, elsewhere: when nothing was sent; when a read lost its server, or a replica refused or
- * cancelled it for being a replica. A statement that may have written is never run twice. */
+ * cancelled it for being a replica. A statement that may have written is never run twice.
+ *
+ * One that was cancelled (by its time, or by operation_cancel()) is done when PostgreSQL has
+ * answered it and no request is on its way that could hit another statement: see canceller.h. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_SCRIPT_OPERATION_H
 #define MOONGATE_SCRIPT_OPERATION_H
 
+#include "cluster/canceller.h"
 #include "cluster/dispatch.h"
 #include "cluster/exec.h"
 #include "script/loans.h"
@@ -31,10 +35,19 @@ struct operation {
 	unsigned pins;
 	uint64_t fingerprint; /* for statistics.h, with `kind` and: */
 	enum sql_kind kind;
-	double since;      /* when it was sent */
-	struct loan *loan; /* whose server it runs on; NULL: it borrows one */
+	double since;       /* when it was sent */
+	struct loan *loan;  /* whose server it runs on; NULL: it borrows one */
+	bool declared_read; /* whatever it may do: a replica that refuses it has not done it */
 	bool refused_by_replica;
+	size_t refused;  /* the number of that statement in its batch */
+	bool forgets;    /* it closes all that is prepared on its server */
+	bool reprepared; /* what was prepared was stale, and is prepared anew */
+	bool unfit;      /* a cancel request may yet come to the server */
 	unsigned attempts;
+	double timeout; /* s of the whole call; 0: none */
+	bool timed_out;
+	ev_timer deadline; /* of the call; then of the answer to the cancel request */
+	struct canceller canceller;
 	struct dispatch dispatch;
 	struct exec exec;
 	struct server *server;
@@ -50,7 +63,10 @@ struct operation_statement {
 	enum intent intent;
 	uint64_t fingerprint;
 	enum sql_kind kind;
-	unsigned pins; /* what it leaves in its session: such a server is not lent again */
+	unsigned pins;      /* what it leaves in its session: such a server is not lent again */
+	bool declared_read; /* by the application; the intent may still be `write` */
+	bool forgets;       /* see facts_forget_prepared() */
+	double timeout;     /* s of the whole call; 0: none */
 };
 
 void operation_start(struct operation *op, const struct operation_statement *statement,
@@ -64,6 +80,14 @@ void operation_borrow(struct operation *op, const struct dispatch_request *to,
  * meanwhile, nobody knows what was written. */
 void operation_run(struct operation *op, struct loan *loan, const struct exec_query *query,
                    const struct facts *facts, bool may_commit, operation_done_fn *fn);
+
+/* The same: of `statement`, `to` is not used, and `intent` says whether that is so. */
+void operation_run_on(struct operation *op, struct loan *loan,
+                      const struct operation_statement *statement, operation_done_fn *fn);
+
+/* PostgreSQL is asked to stop what it runs, which fails with 57014 if it does; its server stays as
+ * it is. False: nothing is running. */
+bool operation_cancel(struct operation *op);
 
 /* The callback will not run; a server in the middle of a statement is closed. Also frees the
  * result. Fine at any time. */

@@ -138,13 +138,18 @@ static struct arrays push_arrays(lua_State *L, size_t count)
 	return a;
 }
 
-struct exec_query take_query(lua_State *L, int sql)
+void check_sql(lua_State *L, int sql)
 {
 	if (lua_type(L, sql) != LUA_TSTRING)
 		misuse(L, "a statement is a string; string expected, got %s",
 		       luaL_typename(L, sql));
 	if (!is_text(L, sql))
 		misuse(L, "the statement: PostgreSQL's texts hold no zero bytes");
+}
+
+struct exec_query take_query(lua_State *L, int sql)
+{
+	check_sql(L, sql);
 	struct exec_query query = {.sql = lua_tostring(L, sql), .count = lua_gettop(L) - sql};
 	if (query.count > MAX_PARAMETERS)
 		misuse(L, "%d parameters; a statement takes %d at most", query.count,

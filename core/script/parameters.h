@@ -17,6 +17,9 @@
  * and pushes what keeps the arrays. Raises on a value that cannot be one, in the caller's line. */
 struct exec_query take_query(lua_State *L, int sql);
 
+/* Raises where the value at `sql` is no text of a statement's. */
+void check_sql(lua_State *L, int sql);
+
 /* Adds core.parameter(text, oid, binary) and core.number_text(number) to the table on top. */
 void open_parameters(lua_State *L);
 

@@ -7,6 +7,7 @@ local core = require "moongate.core"
 local examples = require "moongate.examples"
 require "moongate.loops"
 local options = require "moongate.options"
+local pipeline = require "moongate.pipeline"
 local queries = require "moongate.queries"
 local task = require "moongate.task"
 local types = require "moongate.types"
@@ -42,8 +43,13 @@ cluster_methods.transaction = require "moongate.transaction"
 cluster_methods.pool = require "moongate.pool"
 cluster_methods.health = require "moongate.health"
 cluster_methods.load_types = types.load
-cluster_methods.assert_query = queries.assert_query
-core.connection_methods.assert_query = queries.assert_query
+for _, methods in ipairs { cluster_methods, core.connection_methods } do
+  methods.assert_query = queries.assert_query
+  methods.pipeline = pipeline
+end
+for _, methods in ipairs { core.statement_methods, core.connection_statement_methods } do
+  methods.assert_query = queries.assert_query
+end
 
 function cluster_methods.escape_literal(_, text) return (values.escape_literal(text)) end
 

@@ -181,9 +181,14 @@
 ---@field drain fun(self: moongate.Endpoint)  as moongate.drain
 ---@field undrain fun(self: moongate.Endpoint)
 
+---The options of one call: a table behind its parameters.
+---@class moongate.CallOptions
+---@field intent moongate.Intent?  instead of what the statement is taken for
+---@field timeout number?          seconds of the whole call, above 0; at most the route's own timeout
+
 ---What can be asked of clusters, connections and transactions alike. A parameter is nil or
----moongate.NULL, a boolean, a number, a string, or a moongate.Parameter. Failures are nil, a
----message, a code (SQLSTATE) and fields.
+---moongate.NULL, a boolean, a number, a string, or a moongate.Parameter; behind them there may be
+---moongate.CallOptions. Failures are nil, a message, a code (SQLSTATE) and fields.
 ---@class moongate.Queries
 ---Rows by column name, or { affected_rows = n }.
 ---@field query fun(self: moongate.Queries, sql: string, ...): table[]?, string?, string?, moongate.ErrorFields?
@@ -195,6 +200,22 @@
 ---@field value fun(self: moongate.Queries, sql: string, ...): any, string?, string?, moongate.ErrorFields?
 ---As query(), but a failure is raised, as a moongate.Error.
 ---@field assert_query fun(self: moongate.Queries, sql: string, ...): table[]
+---A statement that each server parses once. Nothing is sent yet.
+---@field prepare fun(self: moongate.Queries, sql: string): moongate.Statement
+---What `fn(p)` queues is sent in one round trip, once fn has returned; outside of a transaction all of
+---it is done, or nothing. The results in order, `n` of them; of a failure, fields.statement is its number.
+---@field pipeline moongate.PipelineMethod
+
+---@alias moongate.PipelineMethod
+---| fun(self, fn: fun(p: moongate.Pipeline), opts?: moongate.CallOptions): table?, string?, string?, table?
+
+---What prepare() makes: as the methods of what it was made with, for one SQL text.
+---@class moongate.Statement
+---@field query fun(self: moongate.Statement, ...): table[]?, string?, string?, moongate.ErrorFields?
+---@field exec fun(self: moongate.Statement, ...): integer?, string?, string?, moongate.ErrorFields?
+---@field one fun(self: moongate.Statement, ...): table?, string?, string?, moongate.ErrorFields?
+---@field value fun(self: moongate.Statement, ...): any, string?, string?, moongate.ErrorFields?
+---@field assert_query fun(self: moongate.Statement, ...): table[]
 
 ---What moongate.array() and the like make.
 ---@class moongate.Parameter
@@ -219,6 +240,7 @@
 ---@field line integer?
 ---@field routine string?
 ---@field traceback string?           of what a transaction's function raised
+---@field statement integer?          of a pipeline: which of its statements
 
 ---What assert_query() raises; tostring() is "message (SQLSTATE)".
 ---@class moongate.Error

@@ -6,6 +6,8 @@ core.own()
 ---@class moongate.Connection: moongate.Queries
 ---@field status fun(self): "idle"|"in_block"|"failed"|"lost"
 ---@field release fun(self)
+---From another task: what runs on it fails with 57014. False: nothing does.
+---@field cancel fun(self): boolean
 
 ---@class moongate.Pool
 local methods = {}

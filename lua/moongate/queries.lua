@@ -21,11 +21,10 @@ local function check(rows, message, code, fields)
 end
 
 ---As query(), but a failure is raised: a moongate.Error.
----@param self moongate.Queries
----@param sql string
+---@param self moongate.Queries|moongate.Statement
 ---@return table[] rows
-function M.assert_query(self, sql, ...)
-  return (check(self:query(sql, ...)))
+function M.assert_query(self, ...)
+  return (check(self:query(...)))
 end
 
 return M

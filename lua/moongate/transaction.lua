@@ -3,6 +3,7 @@
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
 local options = require "moongate.options"
+local pipeline = require "moongate.pipeline"
 local queries = require "moongate.queries"
 core.own()
 
@@ -45,6 +46,40 @@ for _, name in ipairs { "query", "exec", "one", "value" } do
   end
 end
 methods.assert_query = queries.assert_query
+
+---Sends what `fn(p)` queues in one round trip. The transaction fails with the first statement that does.
+---@param fn fun(p: moongate.Pipeline)
+---@param opts moongate.CallOptions?
+---@return table? results, string? message, string? code, moongate.ErrorFields? fields
+function methods:pipeline(fn, opts)
+  local connection = connection_of(self, "pipeline")
+  return noted(self, pipeline(connection, fn, opts))
+end
+
+-- Of the prepared statements of transactions: the transaction, and the connection's own.
+local prepared = setmetatable({}, { __mode = "k" })
+
+local statement_methods = { assert_query = queries.assert_query }
+local statement_mt = { __name = "moongate.statement", __index = statement_methods, __metatable = false }
+
+for _, name in ipairs { "query", "exec", "one", "value" } do
+  statement_methods[name] = function(self, ...)
+    local of = prepared[self or false]
+    if not of then core.misuse(("call it as statement:%s(...)"):format(name)) end
+    connection_of(of.tx, name)
+    return noted(of.tx, of.statement[name](of.statement, ...))
+  end
+end
+
+---A statement that is parsed once, on the transaction's server.
+---@param sql string
+---@return moongate.Statement
+function methods:prepare(sql)
+  local connection = connection_of(self, "prepare")
+  local statement = setmetatable({}, statement_mt)
+  prepared[statement] = { tx = self, statement = connection:prepare(sql) }
+  return statement
+end
 
 -- How a transaction ends, and a part of one. Savepoints of one name hide one another.
 local BLOCK = { commit = "commit", undo = "rollback" }

@@ -164,7 +164,7 @@ describe("values", function()
     blamed(function() moongate.bytea(5) return end, "string expected, got number")
     blamed(function() moongate.json(print) return end, "moongate.json: ")
     blamed(function() moongate.json({}, function() return 5 end) return end, "the encoder's text: string expected")
-    blamed(function() cluster:query("select $1", {}) return end, "parameter 1: .* got table %(moongate.array%(%)")
+    blamed(function() cluster:query("$1", {}, 1) return end, "parameter 1: .* got table %(moongate.array%(%)")
     blamed(function() cluster:value("select $1, $2", 1, "\0") return end, "parameter 2: .*moongate.bytea%(string%)")
   end)
 

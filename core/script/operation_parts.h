@@ -1,0 +1,37 @@
+/* operation_parts.h - an operation's inside, for the files that make it up:
+ *
+ *   operation.c         where it runs, and what an answer means
+ *   operation_cancel.c  how it is given up while PostgreSQL goes on with its server */
+/* SPDX-License-Identifier: MIT */
+#ifndef MOONGATE_SCRIPT_OPERATION_PARTS_H
+#define MOONGATE_SCRIPT_OPERATION_PARTS_H
+
+#include "script/operation.h"
+
+/* operation.c */
+
+/* Its server, if it has one, goes back; `usable`: nothing of the operation's is under way there. */
+void operation_give_back(struct operation *op, bool usable);
+
+/* For statistics.h: what it came to, where it is not run again; the server is still there. */
+void operation_tally(const struct operation *op, bool failed);
+
+/* It is done, and has failed. */
+void operation_fail(struct operation *op, const char *sqlstate, const char *message);
+
+/* exec.h says what came of it, and its server is nobody else's concern. */
+void operation_settle(struct operation *op, enum status status);
+
+/* operation_cancel.c */
+
+/* Its time begins. */
+void operation_arm(struct operation *op);
+
+/* For exec_start(). */
+void operation_executed(struct exec *exec, enum status status, PGresult *result);
+
+/* Fails, saying after how long it was cancelled, and where; with a result, PostgreSQL has said so.
+ */
+void operation_fail_in_time(struct operation *op, const char *endpoint);
+
+#endif
