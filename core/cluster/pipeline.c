@@ -28,6 +28,24 @@ static size_t bytes_of(const struct exec_query *q)
 	return bytes;
 }
 
+/* Whether it is the same statement as the one ahead of it, with other parameters. */
+static bool is_repeated(const struct exec_query *queries, size_t number)
+{
+	const struct exec_query *q = &queries[number];
+	if (number == 0 || q[-1].count != q->count)
+		return false;
+	size_t types = (size_t)q->count * sizeof *q->types;
+	return (q[-1].sql == q->sql || strcmp(q[-1].sql, q->sql) == 0) &&
+	       (types == 0 || memcmp(q[-1].types, q->types, types) == 0);
+}
+
+/* The unnamed statement stays until the next Parse: repeated statements are parsed once. */
+static bool send_number(PGconn *conn, const struct exec_query *queries, size_t number)
+{
+	const struct exec_query *q = &queries[number];
+	return is_repeated(queries, number) ? send_execute(conn, "", q) : send_params(conn, q);
+}
+
 /* The rest of the batch, as far as the socket takes it. */
 int pipeline_send(struct exec *x)
 {
@@ -35,10 +53,9 @@ int pipeline_send(struct exec *x)
 	const struct exec_batch *b = x->batch;
 	int pending = PQflush(conn);
 	for (size_t bytes = 0; pending == 0 && x->sent < b->count; x->sent++) {
-		const struct exec_query *q = &b->queries[x->sent];
-		if (!send_params(conn, q))
+		if (!send_number(conn, b->queries, x->sent))
 			return -1;
-		bytes += bytes_of(q);
+		bytes += bytes_of(&b->queries[x->sent]);
 		if (bytes >= FLUSH_BYTES) {
 			pending = PQflush(conn);
 			bytes = 0;

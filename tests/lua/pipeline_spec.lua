@@ -122,6 +122,23 @@ describe("a pipeline", function()
     end
   end)
 
+  it("parses what is repeated once, for the types that it has", function()
+    local results = assert(cluster:pipeline(function(p)
+      for _, value in ipairs { 1, 2, true, false, 3, 2 ^ 0.5 } do
+        p:value("select pg_typeof($1)::text || ' ' || $1::text", value)
+      end
+      for _ = 1, 2 do p:value "select 'none'" end
+      for id = 1, 3 do p:exec("insert into lua_pipeline values ($1)", id) end
+    end))
+    assert.same({ "integer 1", "integer 2", "boolean true", "boolean false", "integer 3",
+      "numeric 1.4142135623730951", "none", "none", 1, 1, 1, n = 11 }, results)
+    assert.equal("23505 3", (function(_, _, code, fields) return code .. " " .. fields.statement end)(
+      cluster:pipeline(function(p)
+        for _, id in ipairs { 4, 5, 1, 6 } do p:exec("insert into lua_pipeline values ($1)", id) end
+      end)))
+    assert.equal(3, count())
+  end)
+
   it("takes results and texts that fit no buffer", function()
     local big = ("z"):rep(4 << 20)
     local results = assert(cluster:pipeline(function(p)
