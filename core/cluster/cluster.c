@@ -92,7 +92,7 @@ static bool check(const struct cluster_config *c, const struct complaint_to *to)
 		if (!in_range(c->endpoints[i].weight, 0))
 			return complain(to, "weight must be a number of at least 0");
 	}
-	if (primaries == 0 && !c->patroni)
+	if (primaries == 0 && !c->patroni && !c->loose)
 		return complain(to, "a cluster needs a primary");
 	if (c->endpoint_count > CLUSTER_ENDPOINTS)
 		return complain(to, "a cluster has at most %d endpoints", CLUSTER_ENDPOINTS);
@@ -188,7 +188,8 @@ struct endpoint *endpoint_new(struct cluster *cluster, size_t index,
 	e->fresh_as_of = config->role == ROLE_PRIMARY ? INFINITY : -INFINITY;
 	e->conninfo = build_conninfo(config, wrong, sizeof wrong);
 	if (!e->conninfo && *wrong)
-		complain(&to, "%s %zu: %s", role_name(config->role), index, wrong);
+		complain(&to, "%s %zu: %s",
+		         cluster->loose ? "endpoint" : role_name(config->role), index, wrong);
 	else if (!e->conninfo || !build_parts(e, config))
 		complain(&to, "out of memory");
 	else if (cluster_endpoint(cluster, e->name))
@@ -243,6 +244,7 @@ struct cluster *cluster_new(struct context *context, const struct cluster_config
 	if (config->hold_limit.bytes)
 		cluster->hold_limit.bytes = config->hold_limit.bytes;
 	cluster->breaker = config->breaker;
+	cluster->loose = config->loose;
 	cluster->name = "";
 	cluster->wanted = -INFINITY;
 	list_init(&cluster->parked);
@@ -290,7 +292,7 @@ void cluster_start(struct cluster *cluster)
 		         LOG_T("role", role_name(e->role)), LOG_T("region", e->region),
 		         LOG_N("weight", e->weight));
 	}
-	if (cluster->endpoint_count == 1 && !cluster->patroni)
+	if (cluster->endpoint_count == 1 && !cluster->patroni && !cluster->loose)
 		log_info(&cluster->context->log, "no replica configured: the primary serves all",
 		         LOG_T("endpoint", cluster->endpoints[0]->name));
 	for (size_t i = 0; i < cluster->endpoint_count; i++)

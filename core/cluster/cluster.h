@@ -72,6 +72,8 @@ struct cluster_config {
 	struct hold_limit hold_limit;
 	struct catalogs_config catalogs;
 	struct breaker_config breaker;
+	bool loose; /* its endpoints are what they are: none has to be the primary, and nobody
+	               looks for one */
 	const struct patroni_config *patroni; /* who says which endpoints there are, beside those
 	                                         above; NULL: nobody */
 };
@@ -109,6 +111,7 @@ struct endpoint {
 	unsigned in_flight; /* servers lent */
 	unsigned waiting;   /* borrowers in its pools' queues */
 	struct pool *pools; /* uthash, by user and database */
+	unsigned pool_size; /* of each of them, see pools_resize(); 0: as configured */
 	struct pool *pool_used; /* of these, the one that was asked for last; NULL: none */
 	struct quota quota;     /* on the servers of all of them */
 	struct probe *probe;
@@ -139,6 +142,7 @@ struct cluster {
 	enum topology_state topology;
 	struct endpoint *primary; /* see cluster_primary() */
 	uint64_t system;          /* that all its endpoints share; 0: not known yet */
+	bool loose;        /* see cluster_config */
 	bool over;         /* it takes no new work, see adopt.h: nobody looks for its primary */
 	bool reviewed;     /* cluster_review() has run, so that changes are news */
 	bool suspect;      /* the primary is not well */

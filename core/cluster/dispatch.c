@@ -239,6 +239,8 @@ static struct endpoint *pick(const struct dispatch *d, double now, enum parked *
 /* Who was held has been promised its route's patience, not just the pool's. */
 static double pool_patience(const struct dispatch *d, double now)
 {
+	if (d->bounded)
+		return fmax(0, d->deadline - now);
 	double timeout = d->cluster->pool.acquire_timeout;
 	return d->held ? fmax(timeout, d->deadline - now) : timeout;
 }
@@ -277,6 +279,8 @@ static void try_next(struct dispatch *d)
 static double patience(const struct dispatch_request *request)
 {
 	double hold = request->route ? route_config(request->route)->hold : 0;
+	if (request->patience > 0)
+		return request->patience;
 	return hold > 0 ? hold : request->cluster->pool.acquire_timeout;
 }
 
@@ -301,6 +305,7 @@ void dispatch_start(struct dispatch *d, const struct dispatch_request *request, 
 	d->bytes = request->bytes;
 	d->copy = request->copy;
 	d->patience = patience(request);
+	d->bounded = request->patience > 0;
 	d->deadline = since + d->patience;
 	d->hint = NULL;
 	d->reason = PARKED_NOT;

@@ -44,6 +44,7 @@ struct dispatch {
 	size_t bytes;
 	uint64_t excluded;
 	double patience, deadline;
+	bool bounded; /* `patience` is the borrower's own, and all that it waits */
 	dispatched_fn *fn;
 	dispatch_wait_fn *on_wait;
 	const char *hint;
@@ -70,6 +71,8 @@ struct dispatch_request {
 	bool copy;                 /* nobody waits for it: it takes nobody's place in hold_limit,
 	                              and is not counted */
 	double since;              /* when it began to wait, if it is begun anew; 0: now */
+	double patience; /* s that it waits, for an endpoint and a server; 0: as long as the
+	                    route says, and the pool */
 	dispatch_wait_fn *on_wait; /* NULL: nobody is told */
 };
 

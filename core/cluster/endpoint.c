@@ -99,7 +99,7 @@ static void take_role(struct endpoint *e, enum role role)
 {
 	if (e->role == role)
 		return;
-	log_warn(log_of(e), "role changed", LOG_T("endpoint", e->name),
+	log_line(log_of(e), e->role == ROLE_UNKNOWN ? LOG_INFO : LOG_WARN, "role changed", LOG_T("endpoint", e->name),
 	         LOG_T("from", role_name(e->role)), LOG_T("to", role_name(role)));
 	e->role = role;
 	e->incarnation++;

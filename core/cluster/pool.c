@@ -154,7 +154,8 @@ static void rest(struct pool *pool, struct server *s)
 
 void pool_offer(struct pool *pool, struct server *s)
 {
-	if (pool_cluster(pool)->paused) {
+	unsigned most = pool->size + pool_config(pool)->reserve;
+	if (pool_cluster(pool)->paused || pool_servers(pool) > most) {
 		pool_close(s);
 		pool_after_close(pool);
 	} else if (!list_empty(&pool_cluster(pool)->blocked) && pool_yields(pool)) {
@@ -244,7 +245,7 @@ static void give_up(struct pool_waiter *w)
 {
 	char why[160], reason[256];
 	const char *sqlstate = pool_obstacle(w->pool, why, sizeof why);
-	snprintf(reason, sizeof reason, "no server connection became free in time (%g s): %s",
+	snprintf(reason, sizeof reason, "no server connection became free in time (%.3g s): %s",
 	         w->timeout, why);
 	w->pool->totals.timeouts++;
 	if (w->pool->lent_count == 0 && w->pool->opening_count > 0)
@@ -379,6 +380,8 @@ bool pool_join(struct pool *pool, struct cluster *cluster, struct quota *quotas[
 static unsigned size_of(const struct pool *pool)
 {
 	const struct conninfo *info = pool->endpoint->conninfo;
+	if (pool->endpoint->pool_size)
+		return pool->endpoint->pool_size;
 	const char *user = pool->user ? pool->user : conninfo_get(info, "user");
 	const char *database = pool->database ? pool->database : conninfo_get(info, "dbname");
 	return cluster_session_config(pool_cluster(pool), user, database)->pool_size;

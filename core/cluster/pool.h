@@ -77,6 +77,11 @@ void pools_resume(struct endpoint *endpoint);
  * more are closed; waiters at a drained endpoint are told ST_ESERVER, and may try elsewhere. */
 void pools_trim(struct endpoint *endpoint);
 
+/* From now on each of its pools has so many servers, at least 1, whatever the configuration says:
+ * waiters get what is more; of what is less, idle servers are closed now, lent ones as they come
+ * back. */
+void pools_resize(struct endpoint *endpoint, unsigned size);
+
 struct pool_stats pool_stats(const struct pool *pool);
 
 /* All idle servers are closed, all waiters told ST_CLOSED. NULL is fine. Lent ones are closed when

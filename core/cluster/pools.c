@@ -57,6 +57,16 @@ void pools_trim(struct endpoint *endpoint)
 		trim(each);
 }
 
+void pools_resize(struct endpoint *endpoint, unsigned size)
+{
+	struct pool *each, *next;
+	endpoint->pool_size = size;
+	HASH_ITER (hh, endpoint->pools, each, next) {
+		pool_reconfigure(each);
+		pool_after_close(each);
+	}
+}
+
 void pools_pause(struct endpoint *endpoint)
 {
 	struct pool *pool, *next;

@@ -112,7 +112,7 @@ static bool is_well(const struct cluster *c)
 static void look_after_primary(struct cluster *c, double now)
 {
 	bool suspect = !is_well(c);
-	if (suspect == c->suspect)
+	if (suspect == c->suspect || c->loose)
 		return;
 	c->suspect = suspect;
 	c->suspected = now;
@@ -131,7 +131,7 @@ void cluster_review(struct cluster *c)
 	struct topology t = topology_of(members, c->endpoint_count, c->system);
 	for (size_t i = 0; i < c->endpoint_count; i++)
 		set_standing(c->endpoints[i], standing_of(&t, i), t.timeline);
-	if (c->reviewed)
+	if (c->reviewed && !c->loose)
 		tell_state(c, &t, now);
 	c->reviewed = true;
 	c->system = t.system;

@@ -34,14 +34,25 @@ static struct backoff_handle *check(lua_State *L)
 	return luaL_checkudata(L, 1, BACKOFF_HANDLE);
 }
 
+static int push_backoff(lua_State *L, const struct backoff_config *config)
+{
+	struct backoff_handle *b = lua_newuserdatauv(L, sizeof *b, 0);
+	*b = (struct backoff_handle){.config = *config};
+	luaL_setmetatable(L, BACKOFF_HANDLE);
+	return 1;
+}
+
 static int new_backoff(lua_State *L)
 {
 	luaL_checktype(L, 1, LUA_TTABLE);
 	struct backoff_config config = take_backoff(L, 1);
-	struct backoff_handle *b = lua_newuserdatauv(L, sizeof *b, 0);
-	*b = (struct backoff_handle){.config = config};
-	luaL_setmetatable(L, BACKOFF_HANDLE);
-	return 1;
+	return push_backoff(L, &config);
+}
+
+/* core.cluster_backoff(cluster): one like those of its endpoints. */
+static int cluster_backoff(lua_State *L)
+{
+	return push_backoff(L, &check_cluster(L, 1)->cluster->health.backoff);
 }
 
 static void push_delay(lua_State *L, const struct backoff_handle *b)
@@ -116,7 +127,8 @@ void open_backoff(lua_State *L)
 	                                   {"succeed", backoff_succeed},
 	                                   {"delays", backoff_delays},
 	                                   {NULL, NULL}};
-	static const luaL_Reg functions[] = {{"backoff", new_backoff}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+	        {"backoff", new_backoff}, {"cluster_backoff", cluster_backoff}, {NULL, NULL}};
 	handle_class(L, BACKOFF_HANDLE, metamethods, NULL);
 	luaL_newlib(L, methods);
 	field_numbers(L, names, COUNT(names));

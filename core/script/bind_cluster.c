@@ -12,6 +12,7 @@
 #include "script/handles.h"
 #include "script/loans.h"
 #include "script/misuse.h"
+#include "script/subscription.h"
 
 #include <math.h>
 
@@ -256,6 +257,7 @@ static struct cluster_handle *push_handle(lua_State *L)
 	*h = (struct cluster_handle){.state = state_of(L), .last_write = -INFINITY};
 	h->policy = (struct policy){.state = h->state, .owner = h};
 	list_init(&h->loans);
+	list_init(&h->subscriptions);
 	luaL_setmetatable(L, CLUSTER_HANDLE);
 	cluster_handle_register(L);
 	lua_newtable(L);
@@ -292,7 +294,8 @@ static int new_cluster(lua_State *L)
 	                                .session = take_timeouts(L, 1),
 	                                .health = take_health(L, 1),
 	                                .hold_limit = take_hold_limit(L, 1),
-	                                .breaker = take_breaker(L, 1)};
+	                                .breaker = take_breaker(L, 1),
+	                                .loose = take_flag(L, 1, "loose")};
 	state_settle(L, state_of(L));
 	struct cluster_handle *h = push_handle(L);
 	config.users = take_overrides(L, 1, "users");
@@ -385,6 +388,7 @@ static int cluster_gc(lua_State *L)
 		return 0;
 	blocking_abort(h->state, h->cluster, NULL, "57P01", "the cluster was closed");
 	loans_end(&h->loans);
+	subscriptions_close(&h->subscriptions);
 	catalogs_leave(h->catalog);
 	h->catalog = NULL;
 	cluster_free(h->cluster);

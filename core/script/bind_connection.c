@@ -5,6 +5,10 @@
 #include "script/connection.h"
 #include "script/misuse.h"
 
+#include <math.h>
+
+#define LONGEST_WAIT 1e9 /* s */
+
 static const char *const intents[] = {"read", "write", NULL};
 
 static struct connection *push_connection(lua_State *L, int cluster)
@@ -28,22 +32,46 @@ static int borrowed(lua_State *L, struct blocking *b)
 	return 1;
 }
 
-/* core.borrow(cluster, "read" | "write", what): a connection by the default route, or nil, message,
- * code. */
+/* The argument at 2: a route, or an intent, which has the cluster's default route. */
+static struct route *take_route(lua_State *L, const struct cluster_handle *h)
+{
+	const struct route_handle *route = luaL_testudata(L, 2, ROUTE_HANDLE);
+	if (route)
+		return route->route;
+	enum intent intent = (enum intent)luaL_checkoption(L, 2, "write", intents);
+	return cluster_default_route(h->cluster, intent);
+}
+
+/* The argument at 4: seconds; 0: what goes for all. Of no seconds there are a few, since 0 is taken. */
+static double take_patience(lua_State *L, const char *what)
+{
+	int exact;
+	if (lua_isnoneornil(L, 4))
+		return 0;
+	double seconds = lua_tonumberx(L, 4, &exact);
+	if (!exact || !(seconds >= 0 && seconds <= LONGEST_WAIT))
+		misuse(L, "%s: the timeout must be a number of seconds, 0 or more", what);
+	return fmax(seconds, 1e-9);
+}
+
+/* core.borrow(cluster, "read" | "write" | route, what, timeout?): a connection, or nil, message,
+ * code, fields. */
 static int borrow(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
-	enum intent intent = (enum intent)luaL_checkoption(L, 2, "write", intents);
+	struct route *route = take_route(L, h);
 	const char *what = luaL_checkstring(L, 3);
+	double patience = take_patience(L, what);
 	lua_settop(L, 3);
 	push_connection(L, 1); /* at 4 */
 	struct blocking *b = blocking_begin(L, h->state, what);
 	blocking_catch_up(h);
 	const struct dispatch_request request = {
 	        .cluster = h->cluster,
-	        .route = cluster_default_route(h->cluster, intent),
+	        .route = route,
 	        .last_write = h->last_write,
 	        .need = &h->need,
+	        .patience = patience,
 	};
 	operation_borrow(&b->op, &request, blocking_done);
 	return blocking_await(L, b, borrowed);
@@ -103,53 +131,6 @@ static int connection_tostring(lua_State *L)
 	return 1;
 }
 
-static void add_stats(struct pool_stats *sum, struct endpoint *e)
-{
-	struct pool *pool = pool_of(e, NULL, NULL);
-	if (!pool)
-		return;
-	struct pool_stats s = pool_stats(pool);
-	sum->size += s.size;
-	sum->idle += s.idle;
-	sum->lent += s.lent;
-	sum->opening += s.opening;
-	sum->waiting += s.waiting;
-	sum->opened += s.opened;
-	sum->closed += s.closed;
-	sum->acquired += s.acquired;
-	sum->timeouts += s.timeouts;
-	sum->failures += s.failures;
-}
-
-static void set_count(lua_State *L, const char *key, uint64_t count)
-{
-	lua_pushinteger(L, (lua_Integer)count);
-	lua_setfield(L, -2, key);
-}
-
-/* core.pool_stats(cluster, "read" | "write"): over the replicas, or of the primary. */
-static int stats(lua_State *L)
-{
-	struct cluster *c = check_cluster(L, 1)->cluster;
-	bool read = luaL_checkoption(L, 2, NULL, intents) == INTENT_READ && c->endpoint_count > 1;
-	struct pool_stats sum = {0};
-	for (size_t i = 0; i < c->endpoint_count; i++)
-		if ((c->endpoints[i]->role == ROLE_REPLICA) == read)
-			add_stats(&sum, c->endpoints[i]);
-	lua_createtable(L, 0, 10);
-	set_count(L, "size", sum.size);
-	set_count(L, "idle", sum.idle);
-	set_count(L, "lent", sum.lent);
-	set_count(L, "opening", sum.opening);
-	set_count(L, "waiting", sum.waiting);
-	set_count(L, "opened", sum.opened);
-	set_count(L, "closed", sum.closed);
-	set_count(L, "acquired", sum.acquired);
-	set_count(L, "timeouts", sum.timeouts);
-	set_count(L, "failures", sum.failures);
-	return 1;
-}
-
 void open_connection(lua_State *L)
 {
 	static const luaL_Reg metamethods[] = {{"__gc", connection_release},
@@ -159,7 +140,7 @@ void open_connection(lua_State *L)
 	static const luaL_Reg methods[] = {
 	        {"status", connection_status}, {"release", connection_release}, {NULL, NULL}};
 	static const luaL_Reg functions[] = {
-	        {"borrow", borrow}, {"release", give_back}, {"pool_stats", stats}, {NULL, NULL}};
+	        {"borrow", borrow}, {"release", give_back}, {NULL, NULL}};
 	handle_class(L, CONNECTION_HANDLE, metamethods, methods);
 	lua_getfield(L, -1, "__index");
 	open_connection_query(L);

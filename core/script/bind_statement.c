@@ -1,8 +1,7 @@
-/* bind_statement.c - cluster:query(), cluster:verdict(), cluster:probe(): what the embedded module
- * does with a cluster besides describing it. */
+/* bind_statement.c - cluster:query(), cluster:verdict(): what the embedded module does with a
+ * cluster besides describing it. */
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
-#include "cluster/probe.h"
 #include "script/aim.h"
 #include "script/answer.h"
 #include "script/blocking.h"
@@ -181,59 +180,13 @@ static int cluster_verdict(lua_State *L)
 	return 2;
 }
 
-/* Core.probe() under way. */
-struct probe_call {
-	struct blocking blocking;
-	const struct cluster_handle *h;
-	double since, deadline;
-};
-
-static bool all_known(const struct blocking *b)
-{
-	const struct probe_call *call = (const struct probe_call *)b;
-	const struct cluster *c = call->h->cluster;
-	if (!c || clock_now() >= call->deadline)
-		return true;
-	for (size_t i = 0; i < c->endpoint_count; i++) {
-		const struct endpoint *e = c->endpoints[i];
-		if (health_usable(&e->health) && e->reported < call->since)
-			return false;
-	}
-	return true;
-}
-
-static int probed(lua_State *L, struct blocking *b)
-{
-	(void)L;
-	(void)b;
-	return 0;
-}
-
-/* Probes all endpoints that are believed to be there, and waits for what comes of it. */
-static int cluster_probe(lua_State *L)
-{
-	struct cluster_handle *h = check_cluster(L, 1);
-	struct cluster *c = h->cluster;
-	struct probe_call *call = blocking_begin_sized(L, h->state, sizeof *call, "cluster:health");
-	call->h = h;
-	call->since = clock_now();
-	call->deadline = call->since + c->health.timeout + PROBE_QUIET;
-	for (size_t i = 0; i < c->endpoint_count; i++) {
-		endpoint_check(c->endpoints[i]);
-		probe_demand(c->endpoints[i]);
-	}
-	return blocking_await_poll(L, &call->blocking, all_known, probed);
-}
-
 void open_statement(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
 	        {"verdict", cluster_verdict}, {"prepare", cluster_prepare}, {NULL, NULL}};
-	static const luaL_Reg functions[] = {{"probe", cluster_probe}, {NULL, NULL}};
 	lua_getfield(L, -1, "cluster_methods");
 	luaL_setfuncs(L, methods, 0);
 	open_query_methods(L, cluster_query);
 	lua_pop(L, 1);
 	open_prepared(L, -1, CLUSTER_STATEMENT, "statement_methods", cluster_query_prepared);
-	luaL_setfuncs(L, functions, 0);
 }

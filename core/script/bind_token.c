@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "cluster/scopes.h"
+#include "script/answer.h"
 #include "script/blocking.h"
 #include "script/misuse.h"
 
@@ -52,18 +53,17 @@ static int push_token(lua_State *L, struct blocking *b)
 	char text[POSITION_TEXT];
 	if (!position_known(call, &position)) {
 		bool closed = !call->h->cluster;
-		lua_pushnil(L);
-		lua_pushstring(L, closed ? "the cluster was closed"
-		                         : "the primary has not told its position in time");
-		lua_pushstring(L, closed ? "57P01" : "57P03");
-		return 3;
+		return push_failure(L,
+		                    closed ? "the cluster was closed"
+		                           : "the primary has not told its position in time",
+		                    closed ? "57P01" : "57P03", NULL);
 	}
 	position_write(position, text);
 	lua_pushstring(L, text);
 	return 1;
 }
 
-/* cluster:token(): the position of the last write, "" before the first; or nil, message, code. */
+/* cluster:token(): the position of the last write, "" before the first; or nil, message, code, fields. */
 static int token(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
@@ -77,19 +77,15 @@ static int token(lua_State *L)
 }
 
 /* cluster:after(token): reads from now on see what that stands for; nil or "" ends it. True, or
- * nil, message, code. */
+ * nil, message, code, fields. */
 static int after(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
 	char wrong[256];
 	size_t size;
 	const char *text = luaL_optlstring(L, 2, "", &size);
-	if (!need_set_after(&h->need, text, size, wrong, sizeof wrong)) {
-		lua_pushnil(L);
-		lua_pushstring(L, wrong);
-		lua_pushliteral(L, "22023");
-		return 3;
-	}
+	if (!need_set_after(&h->need, text, size, wrong, sizeof wrong))
+		return push_failure(L, wrong, "22023", NULL);
 	lua_pushboolean(L, true);
 	return 1;
 }

@@ -55,6 +55,7 @@ struct cluster_handle {
 	bool null_as_nil; /* rows leave NULL out, instead of moongate.NULL */
 	struct route_handle *routes; /* all that were made: CLUSTER_ROUTES_TABLE keeps them */
 	struct list loans;           /* connections and transactions that hold a server */
+	struct list subscriptions;   /* those of its listeners */
 };
 
 /* A write of this session was seen done, or may have been; `tables` NULL: any. */
@@ -163,6 +164,9 @@ void open_statement(lua_State *L);
 void open_token(lua_State *L);
 void open_connection(lua_State *L);
 void open_pipeline(lua_State *L);
+void open_pool(lua_State *L);
+void open_probe(lua_State *L);
+void open_listen(lua_State *L);
 void open_backoff(lua_State *L);
 void open_stats(lua_State *L);
 void open_classify(lua_State *L);

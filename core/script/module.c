@@ -61,6 +61,9 @@ int luaopen_moongate_core(lua_State *L)
 	open_token(L);
 	open_connection(L);
 	open_pipeline(L);
+	open_pool(L);
+	open_probe(L);
+	open_listen(L);
 	open_parameters(L);
 	open_types(L);
 	lua_pushcfunction(L, checked);

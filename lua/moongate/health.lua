@@ -1,7 +1,9 @@
----cluster:health(): what is there now, asked of all endpoints at once.
+---cluster:health(), moongate.health { ... }: what is there, asked of all endpoints at once.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
 core.own()
+
+local M = {}
 
 ---@class moongate.Health
 ---@field status "healthy"|"degraded"|"unhealthy"  all is there; the primary and not all replicas; no primary
@@ -26,10 +28,10 @@ local function describe(endpoint)
   }
 end
 
+---What is known now.
 ---@param cluster moongate.Cluster
 ---@return moongate.Health
-return function(cluster)
-  core.probe(cluster)
+local function known(cluster)
   local primary, replicas, connected, endpoints = false, 0, 0, {}
   for i, endpoint in ipairs(cluster.endpoints) do
     local e = describe(endpoint)
@@ -48,3 +50,51 @@ return function(cluster)
     endpoints = endpoints,
   }
 end
+
+---cluster:health(): probes what is believed to be there, and waits for what comes of it.
+---@param cluster moongate.Cluster
+---@return moongate.Health
+function M.of_cluster(cluster)
+  core.probe(cluster)
+  return known(cluster)
+end
+
+---moongate.health { ... }: health checks on their own.
+---@class moongate.HealthChecks
+local methods = {}
+-- Beside them: `cluster`, of which nothing but the probes is used; `closed`.
+
+local function check(self, what)
+  if type(self) ~= "table" or not self.cluster then core.misuse(("%s: call it as %s()"):format(what, what)) end
+  if self.closed then core.misuse(what .. ": it is closed") end
+end
+
+---Probes all endpoints now, also those that are down, and waits for what comes of it.
+---@return moongate.Health
+function methods:check()
+  check(self, "health:check")
+  core.probe(self.cluster, true)
+  return known(self.cluster)
+end
+
+---What is known, without waiting: as of the last time that the loop ran.
+---@return moongate.Health
+function methods:status()
+  check(self, "health:status")
+  return known(self.cluster)
+end
+
+function methods:close()
+  if type(self) ~= "table" or not self.cluster then check(self, "health:close") end
+  if self.closed then return end
+  self.closed = true
+  self.cluster:close()
+end
+
+local mt = { __name = "moongate.health", __index = methods, __close = methods.close, __metatable = false }
+
+---@param cluster moongate.Cluster
+---@return moongate.HealthChecks
+function M.own(cluster) return setmetatable({ cluster = cluster }, mt) end
+
+return M

@@ -4,10 +4,14 @@
 ---and runs queries; in a routing script the router runs what the script describes.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
+local block_options = require "moongate.block_options"
 local examples = require "moongate.examples"
+local health = require "moongate.health"
+local listen = require "moongate.listen"
 require "moongate.loops"
 local options = require "moongate.options"
 local pipeline = require "moongate.pipeline"
+local pool = require "moongate.pool"
 local queries = require "moongate.queries"
 local task = require "moongate.task"
 local types = require "moongate.types"
@@ -40,8 +44,11 @@ local M = {
 
 local cluster_methods = core.cluster_methods
 cluster_methods.transaction = require "moongate.transaction"
-cluster_methods.pool = require "moongate.pool"
-cluster_methods.health = require "moongate.health"
+cluster_methods.pool = pool.of_cluster
+cluster_methods.health = health.of_cluster
+cluster_methods.reconnect = require "moongate.reconnect"
+cluster_methods.listen = listen.listen
+cluster_methods.notify = listen.notify
 cluster_methods.load_types = types.load
 for _, methods in ipairs { cluster_methods, core.connection_methods } do
   methods.assert_query = queries.assert_query
@@ -50,6 +57,7 @@ end
 for _, methods in ipairs { core.statement_methods, core.connection_statement_methods } do
   methods.assert_query = queries.assert_query
 end
+core.connection_methods.notify = listen.notify
 
 function cluster_methods.escape_literal(_, text) return (values.escape_literal(text)) end
 
@@ -76,6 +84,36 @@ M.cluster = core.checked("moongate.cluster", function(opts)
   local cluster, wrong = core.cluster(config, examples.checked(config.policy))
   if cluster then types.configure(cluster, config) end
   return cluster, wrong
+end)
+
+---A cluster whose statements all go to any of its endpoints, and the route that leads there.
+local function cluster_of(config)
+  local route
+  local cluster, wrong = core.cluster(config, function(self)
+    route = core.route(self, { to = "any", name = "any", consistency = "eventual" })
+    return function() return route end
+  end)
+  if cluster then types.configure(cluster, config) end
+  return cluster, cluster and route or wrong
+end
+
+M.pool = core.checked("moongate.pool", function(opts)
+  local config, why = block_options.pool(opts)
+  if not config then return nil, why end
+  local cluster, route = cluster_of(config)
+  if not cluster then return nil, route end
+  return pool.own(cluster, route)
+end)
+
+M.health = core.checked("moongate.health", function(opts)
+  local config, why = block_options.health(opts)
+  if not config then return nil, why end
+  local on_change = config.on_change
+  local cluster, wrong = core.cluster(config, on_change and function()
+    return { route = function() end, on_endpoint_change = on_change }
+  end)
+  if not cluster then return nil, wrong end
+  return health.own(cluster)
 end)
 
 M.backoff = core.checked("moongate.backoff", function(opts)

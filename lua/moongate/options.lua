@@ -71,7 +71,7 @@ local some_servers = integer(1, 100000)
 local servers = integer(0, 100000)
 local mode = choice { "transaction", "session", "statement" }
 
-local pool = with_aliases(options_of {
+local pool_schema = {
   mode = mode,
   size = some_servers,
   reserve = servers,
@@ -87,7 +87,9 @@ local pool = with_aliases(options_of {
   lifetime_jitter = number(0, 1, "a number from 0 to 1"),
   notice_after = seconds,
   prepared_statements = integer(0, 100000),
-}, { server_lifetime = "max_lifetime" })
+}
+local pool_aliases = { server_lifetime = "max_lifetime" }
+local pool = with_aliases(options_of(pool_schema), pool_aliases)
 
 local timeouts = with_aliases(options_of {
   query_timeout = seconds,
@@ -211,21 +213,29 @@ local function json(value, where)
   return cjson.decode
 end
 
+local endpoints = list_of(endpoint, "a list of URLs or { url = ... }")
+
+local health_schema = {
+  interval = some_seconds,
+  timeout = some_seconds,
+  fall = integer(1, 1000),
+  rise = integer(1, 1000),
+  slow_start = seconds,
+}
+local health = options_of(health_schema)
+
+local null = choice { "nil" }
+local numeric = choice { "float" }
+
 local cluster = options_of({
   primary = endpoint,
   patroni = is_patroni,
-  replicas = list_of(endpoint, "a list of URLs or { url = ... }"),
+  replicas = endpoints,
   pool = pool,
   timeouts = timeouts,
   users = overrides_of "users",
   databases = overrides_of "databases",
-  health = options_of {
-    interval = some_seconds,
-    timeout = some_seconds,
-    fall = integer(1, 1000),
-    rise = integer(1, 1000),
-    slow_start = seconds,
-  },
+  health = health,
   backoff = backoff,
   hold_limit = options_of {
     queries = integer(1, 10000000),
@@ -240,8 +250,8 @@ local cluster = options_of({
     pause = some_seconds,
     trials = integer(1, 1000),
   },
-  null = choice { "nil" },
-  numeric = choice { "float" },
+  null = null,
+  numeric = numeric,
   json = json,
   policy = factory,
 })
@@ -475,7 +485,19 @@ function M.router(options)
   }
 end
 
----For other files of moongate that take options; `route`: a route's, by their names.
-M.checks = setmetatable({ route = route_schema }, { __index = checks })
+---For other files of moongate that take options. Schemas are those of the options by their names.
+M.checks = setmetatable({
+  url = url,
+  endpoint = endpoint,
+  endpoints = endpoints,
+  backoff = backoff,
+  null = null,
+  numeric = numeric,
+  json = json,
+  route = route_schema,
+  pool = pool_schema,
+  health = health_schema,
+  pool_aliases = pool_aliases,
+}, { __index = checks })
 
 return M

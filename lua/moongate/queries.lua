@@ -15,7 +15,7 @@ local error_mt = {
 function M.is_error(raised) return getmetatable(raised) == error_mt end
 
 ---What query() gave; where that is a failure, it is raised as one object.
-local function check(rows, message, code, fields)
+function M.check(rows, message, code, fields)
   if rows then return rows end
   error(setmetatable({ message = message, code = code, fields = fields, where = core.where() }, error_mt), 0)
 end
@@ -24,7 +24,13 @@ end
 ---@param self moongate.Queries|moongate.Statement
 ---@return table[] rows
 function M.assert_query(self, ...)
-  return (check(self:query(...)))
+  return (M.check(self:query(...)))
+end
+
+---A failure that is not PostgreSQL's, in the form of those that are.
+---@return nil, string message, string code, moongate.ErrorFields fields
+function M.failure(message, code)
+  return nil, message, code, { message = message, sqlstate = code }
 end
 
 return M

@@ -2,6 +2,7 @@
 ---tx:transaction(fn), a savepoint that is kept, or leaves none.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
+local listen = require "moongate.listen"
 local options = require "moongate.options"
 local pipeline = require "moongate.pipeline"
 local queries = require "moongate.queries"
@@ -46,6 +47,7 @@ for _, name in ipairs { "query", "exec", "one", "value" } do
   end
 end
 methods.assert_query = queries.assert_query
+methods.notify = listen.notify
 
 ---Sends what `fn(p)` queues in one round trip. The transaction fails with the first statement that does.
 ---@param fn fun(p: moongate.Pipeline)
