@@ -210,6 +210,13 @@ static int listener_close(lua_State *L)
 	return 0;
 }
 
+/* core.listener_is_open(subscription) */
+static int is_open(lua_State *L)
+{
+	lua_pushboolean(L, check(L)->subscription.cluster != NULL);
+	return 1;
+}
+
 /* core.listen(cluster): a subscription that hears nothing yet. */
 static int listen_to(lua_State *L)
 {
@@ -233,6 +240,7 @@ void open_listen(lua_State *L)
 	                                     {"listener_ask", ask},
 	                                     {"listener_wait", wait},
 	                                     {"listener_close", listener_close},
+	                                     {"listener_is_open", is_open},
 	                                     {NULL, NULL}};
 	handle_class(L, LISTENER_HANDLE, metamethods, NULL);
 	lua_pop(L, 1);

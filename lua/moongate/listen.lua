@@ -85,9 +85,9 @@ function methods:wait(timeout)
 end
 
 -- The end of the loop where the listener was closed meanwhile; other failures are raised.
-local function next_or_raise(notification, message, code, fields)
-  if code == "57P01" then return nil end
-  return queries.check(notification, message, code, fields)
+local function next_or_raise(self, notification, ...)
+  if not notification and not core.listener_is_open(self.handle) then return nil end
+  return queries.check(notification, ...)
 end
 
 ---For `for notification in listener:each() do ... end`, until the listener is closed. Where wait()
@@ -96,15 +96,14 @@ end
 function methods:each()
   check_listener(self, "listener:each")
   return function()
-    if self.closed then return nil end
-    return next_or_raise(core.listener_wait(self.handle))
+    if not core.listener_is_open(self.handle) then return nil end
+    return next_or_raise(self, core.listener_wait(self.handle))
   end
 end
 
 ---Its connection is closed. A wait for it under way ends.
 function methods:close()
   check_listener(self, "listener:close")
-  self.closed = true
   core.listener_close(self.handle)
 end
 

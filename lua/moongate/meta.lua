@@ -47,8 +47,8 @@
 ---Runs the functions at the same time: { what the first returned }, { the second's }, ... The first
 ---error is raised, once the others were cancelled.
 ---@field gather fun(...: fun(): ...): table[]
----What `fn(...)` returns; or nil, "timeout", "57014" after so many seconds, when it was cancelled and
----the servers closed that it was using.
+---What `fn(...)` returns; or nil, "timeout", "57014", fields after so many seconds, when it was cancelled
+---and the servers closed that it was using.
 ---@field with_timeout fun(seconds: number, fn: (fun(...): ...), ...): ...
 ---Stops the task that calls for so many seconds; outside of tasks, all that runs.
 ---@field sleep fun(seconds: number)
@@ -56,6 +56,10 @@
 ---@field drain fun(endpoint: moongate.Endpoint)
 ---@field undrain fun(endpoint: moongate.Endpoint)
 ---@field backoff fun(opts?: moongate.BackoffOptions): moongate.Backoff
+---Connections to one endpoint, whatever its role, without a cluster.
+---@field pool fun(opts: moongate.OwnPoolOptions): moongate.Pool
+---Health checks without anything else.
+---@field health fun(opts: moongate.HealthChecksOptions): moongate.HealthChecks
 ---A parameter that is an array: nested tables are its dimensions; nil and moongate.NULL are NULL. `n` is
 ---its length where it ends with nil.
 ---@field array fun(list: table): moongate.Parameter
@@ -200,6 +204,8 @@
 ---@field value fun(self: moongate.Queries, sql: string, ...): any, string?, string?, moongate.ErrorFields?
 ---As query(), but a failure is raised, as a moongate.Error.
 ---@field assert_query fun(self: moongate.Queries, sql: string, ...): table[]
+---Notifies those that listen to the channel; in a transaction, when it commits.
+---@field notify fun(self: moongate.Queries, channel: string, payload?: string): true?, string?, string?, table?
 ---A statement that each server parses once. Nothing is sent yet.
 ---@field prepare fun(self: moongate.Queries, sql: string): moongate.Statement
 ---What `fn(p)` queues is sent in one round trip, once fn has returned; outside of a transaction all of
@@ -279,10 +285,14 @@
 ---@field escape_identifier fun(self: moongate.Cluster, name: string): string
 ---@field pool fun(self: moongate.Cluster, intent: moongate.Intent): moongate.Pool
 ---@field health fun(self: moongate.Cluster): moongate.Health
+---Tries an endpoint at once, and then after the delays of the backoff, until it is up or they are spent.
+---@field reconnect fun(self: moongate.Cluster, endpoint: moongate.Endpoint|string): true?, string?, string?, table?
+---Hears these channels, on a connection of its own that follows the primary.
+---@field listen fun(self: moongate.Cluster, ...: string): moongate.Listener?, string?, string?, moongate.ErrorFields?
 ---The position of its last write, "" before the first.
----@field token fun(self: moongate.Cluster): string?, string?, string?
+---@field token fun(self: moongate.Cluster): string?, string?, string?, moongate.ErrorFields?
 ---Its reads see what that stands for.
----@field after fun(self: moongate.Cluster, token: string?): boolean?, string?, string?
+---@field after fun(self: moongate.Cluster, token: string?): boolean?, string?, string?, moongate.ErrorFields?
 ---Where it would go; whether the policy failed.
 ---@field verdict fun(self: moongate.Cluster, sql: string): string, boolean
 ---For foreign loops, and the same for all clusters of a Lua state: a descriptor that becomes readable
@@ -307,7 +317,7 @@
 
 ---@class moongate.Task
 ---@field status "running"|"done"|"failed"|"cancelled"
----What its function returned; or nil, message, "57014" where it was cancelled. An error in it is raised.
+---What its function returned; or nil, message, "57014", fields where it was cancelled. An error in it is raised.
 ---@field wait fun(self: moongate.Task): ...
 ---Ends it; false: it was over. So does `local task <close> = ...`.
 ---@field cancel fun(self: moongate.Task): boolean
@@ -406,6 +416,36 @@
 ---@field fall integer?        failures in a row until an endpoint is down; default 3
 ---@field rise integer?        successes until it is up again; default 2
 ---@field slow_start number?   seconds until it has its whole weight again; default 10
+
+---moongate.pool { ... }.
+---@class moongate.OwnPoolOptions
+---@field url string                 "postgres://user@host:5432/database"
+---@field size integer?              default 10
+---@field reserve integer?           more, when somebody has waited for reserve_after; default 0
+---@field reserve_after number?      seconds; default 3
+---@field min_idle integer?          default 0
+---@field acquire_timeout number?    seconds that one waits for a connection; default 5
+---@field connect_timeout number?    seconds; default 5
+---@field idle_timeout number?       seconds; default 600, 0: never
+---@field max_lifetime number?       seconds; default 3600, 0: never
+---@field lifetime_jitter number?    0 to 1; default 0.1
+---@field health moongate.HealthOptions?
+---@field backoff moongate.BackoffOptions?
+---@field null "nil"?                as of a cluster, as the next two
+---@field numeric "float"?
+---@field json "decode"|(fun(text: string): any)|nil
+
+---moongate.health { ... }.
+---@class moongate.HealthChecksOptions
+---@field primary string|moongate.EndpointOptions|nil
+---@field replicas (string|moongate.EndpointOptions)[]?
+---@field endpoints (string|moongate.EndpointOptions)[]?  instead of these two: their roles are found out
+---@field interval number?     seconds between two probes; default 1
+---@field timeout number?      seconds; default 1
+---@field fall integer?        failures in a row until an endpoint is down; default 3
+---@field rise integer?        successes until it is up again; default 2
+---@field backoff moongate.BackoffOptions?  of those that are down; its attempts have no end unless they are given
+---@field on_change fun(endpoint: moongate.Endpoint)?  its state or role has changed
 
 ---@class moongate.BackoffOptions
 ---@field initial number?      seconds; default 2

@@ -213,7 +213,7 @@ local function json(value, where)
   return cjson.decode
 end
 
-local endpoints = list_of(endpoint, "a list of URLs or { url = ... }")
+local endpoint_list = list_of(endpoint, "a list of URLs or { url = ... }")
 
 local health_schema = {
   interval = some_seconds,
@@ -230,7 +230,7 @@ local numeric = choice { "float" }
 local cluster = options_of({
   primary = endpoint,
   patroni = is_patroni,
-  replicas = endpoints,
+  replicas = endpoint_list,
   pool = pool,
   timeouts = timeouts,
   users = overrides_of "users",
@@ -489,7 +489,7 @@ end
 M.checks = setmetatable({
   url = url,
   endpoint = endpoint,
-  endpoints = endpoints,
+  endpoints = endpoint_list,
   backoff = backoff,
   null = null,
   numeric = numeric,

@@ -22,6 +22,7 @@ return function(cluster, endpoint)
           message), code)
       end
       core.sleep(delay)
+      if not core.is_cluster(cluster) then return queries.failure("the cluster was closed", "57P01") end
     end
   end
 end

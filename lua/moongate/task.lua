@@ -4,6 +4,7 @@
 ---loop; here is what comes of them, and who waits for it.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
+local queries = require "moongate.queries"
 core.own()
 
 local M = {}
@@ -91,13 +92,13 @@ local function outcome(task)
     task.heard = true
     error(results[1], 0)
   elseif task.status == "cancelled" then
-    return nil, "the task was cancelled", "57014"
+    return queries.failure("the task was cancelled", "57014")
   end
   return table.unpack(results, 1, results.n)
 end
 
 ---Waits until it is over. An error in it is raised here, with the traceback of there.
----@return any ...  what its function returned; nil, message, "57014" where it was cancelled
+---@return any ...  what its function returned; nil, message, "57014", fields where it was cancelled
 function methods:wait()
   check_task(self, "task:wait")
   if self.status == "running" then await(self, core.current "task:wait") end
@@ -175,7 +176,7 @@ end
 ---closed that it was using.
 ---@param seconds number
 ---@param fn fun(...): ...
----@return any ...  what it returned; or nil, "timeout", "57014"
+---@return any ...  what it returned; or nil, "timeout", "57014", fields
 function M.with_timeout(seconds, fn, ...)
   if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
     core.misuse("moongate.with_timeout: a number of seconds expected, 0 or more")
@@ -187,7 +188,7 @@ function M.with_timeout(seconds, fn, ...)
   local task <close> = start("moongate.with_timeout", group, fn, ...)
   if not await(task, me, core.now() + seconds) then
     task:cancel()
-    if task.status == "cancelled" then return nil, "timeout", "57014" end -- else closing it has failed
+    if task.status == "cancelled" then return queries.failure("timeout", "57014") end -- else closing it has failed
   end
   return outcome(task)
 end

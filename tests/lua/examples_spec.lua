@@ -5,6 +5,7 @@ local moongate = require "moongate"
 local process = require "moongate.process"
 local shared = require "tests.support.cluster"
 local uv = require "luv"
+local wait = require "tests.support.wait"
 
 local BINARY = os.getenv "MOONGATE_BIN" or "build/moongate"
 
@@ -52,6 +53,105 @@ describe("the example", function()
     local output = run "transfer.lua"
     assert.matches("^a second transfer: refused, SQLSTATE 23514: .*violates check constraint", output)
     assert.matches("\nalice has 40\nbob has 60\nhealth: healthy\n$", output)
+  end)
+
+  describe("worker.lua", function()
+    local workers
+
+    before_each(function()
+      workers = {}
+      pg.primary:psql "drop table if exists jobs, jobs_done; create table jobs_done (id int, pid int)"
+    end)
+    after_each(function()
+      for _, worker in ipairs(workers) do worker:kill "sigkill" end
+    end)
+
+    local function worker(...)
+      local child = process.spawn({ "lua5.4", "examples/worker.lua", ... }, {
+        env = environment { DATABASE_URL = pg.primary.url },
+      })
+      workers[#workers + 1] = child
+      return child
+    end
+
+    -- One that has made the table, and waits.
+    local function ready()
+      local child = worker()
+      wait.until_true("the worker to listen", function()
+        return pg.primary:psql "select count(*) from pg_stat_activity where query like '%listen \"jobs\"'" ~= "0"
+      end)
+      return child
+    end
+
+    local function add(kind, payload, columns, values)
+      pg.primary:psql(("insert into jobs (kind, payload%s) values ('%s', '%s'%s)"):format(
+        columns and ", " .. columns or "", kind, payload, values and ", " .. values or ""))
+    end
+
+    local function wait_done(count)
+      wait.until_true("the jobs to be done", function()
+        return pg.primary:psql "select count(*) from jobs where done_at is not null" == tostring(count)
+      end)
+    end
+
+    it("does each job once, however many there are of it", function()
+      ready()
+      for _ = 1, 2 do worker() end
+      pg.primary:psql [[
+        insert into jobs (kind, payload)
+        select 'sql', format('insert into jobs_done select %s, pg_backend_pid() from pg_sleep(0.005)', i)
+        from generate_series(1, 200) as i]]
+      wait_done(200)
+      assert.equal("200|200", pg.primary:psql "select count(*), count(distinct id) from jobs_done")
+      assert.is_true(tonumber(pg.primary:psql "select count(distinct pid) from jobs_done") > 1)
+    end)
+
+    it("tries a job that fails so many times, and says why", function()
+      ready():kill "sigint"
+      add("sql", "insert into jobs_done values (1, 0); select 1 / 0", "max_attempts, retry_after", "2, '0'")
+      add("nonsense", "")
+      add("print", "the last one")
+      local once = worker "--once"
+      assert.equal(0, (once:wait(20)), once.errors)
+      assert.matches("job 1 failed, attempt 2 of 2: division by zero %(22012%)", once.output)
+      assert.matches("there is no handler for jobs of kind nonsense", once.output)
+      assert.matches("the last one", once.output)
+      assert.equal("2|division by zero (22012)", pg.primary:psql "select attempts, error from jobs where id = 1")
+      assert.equal("0", pg.primary:psql "select count(*) from jobs_done")
+    end)
+
+    it("goes on when its connections are cut off, and does the job once", function()
+      local child = ready()
+      add("sql", "insert into jobs_done select 1, pg_backend_pid() from pg_sleep(0.3)")
+      wait.until_true("the job to be cut off", function()
+        return pg.primary:psql [[
+          select count(*) filter (where pg_terminate_backend(pid)) from pg_stat_activity
+          where state = 'active' and query like 'insert into jobs_done %']] == "1"
+      end)
+      pg.primary:psql "select pg_terminate_backend(pid) from pg_stat_activity where query like '%listen \"jobs\"'"
+      wait_done(1)
+      add("sql", "insert into jobs_done values (2, 0)")
+      wait_done(2)
+      assert.equal("1,2", pg.primary:psql "select string_agg(id::text, ',' order by id) from jobs_done")
+      child:kill "sigint"
+      assert.equal(0, (child:wait(20)), child.errors)
+      assert.matches("trouble: .*connection", child.output)
+    end)
+
+    it("ends at Ctrl-C in the middle of a job, which is another's then", function()
+      local child = ready()
+      add("sql", "insert into jobs_done select 1, 0 from pg_sleep(60)")
+      wait.until_true("the job to begin", function()
+        return pg.primary:psql [[select count(*) from pg_stat_activity
+          where state = 'active' and query like 'insert into jobs_done %']] == "1"
+      end)
+      child:kill "sigint"
+      assert.equal(0, (child:wait(20)), child.errors)
+      wait.until_true("the job to be free", function()
+        return pg.primary:psql "select count(*) from (select from jobs for update skip locked) as free" == "1"
+      end)
+      assert.equal("0|", pg.primary:psql "select attempts, error from jobs")
+    end)
   end)
 
   it("opens with one sentence that says what it shows", function()

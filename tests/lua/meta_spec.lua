@@ -132,6 +132,8 @@ describe("lua/moongate/meta.lua", function()
       RouterOptions = function() return (moongate.router { [NONE] = 1 }) end,
       PatroniOptions = function() return (moongate.patroni { [NONE] = 1 }) end,
       MemberOptions = function() return (moongate.patroni { members = { a = { [NONE] = 1 } } }) end,
+      OwnPoolOptions = function() return (moongate.pool { [NONE] = 1 }) end,
+      HealthChecksOptions = function() return (moongate.health { [NONE] = 1 }) end,
       ["rules.When"] = function() return (rules.when { [NONE] = 1 }) end,
       ["rules.LimitOptions"] = function() return (rules.limit { [NONE] = 1 }) end,
       Example = function()

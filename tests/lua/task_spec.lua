@@ -324,7 +324,8 @@ describe("a task", function()
 
     it("has its query cancelled by a timeout, and its server closed", function()
       local closed = stats().closed
-      assert.same({ nil, "timeout", "57014" }, { moongate.with_timeout(0.05, function()
+      local fields = { message = "timeout", sqlstate = "57014" }
+      assert.same({ nil, "timeout", "57014", fields }, { moongate.with_timeout(0.05, function()
         return cluster:query "select pg_sleep(60)"
       end) })
       assert.equal(closed + 1, stats().closed)
@@ -354,7 +355,7 @@ describe("a task", function()
       moongate.run(function()
         local pool, held = cluster:pool "write", {}
         for i = 1, 4 do held[i] = assert(pool:acquire()) end
-        assert.same({ nil, "timeout", "57014" }, { moongate.with_timeout(0.02, pool.acquire, pool) })
+        assert.same({ nil, "timeout", "57014" }, triple(moongate.with_timeout(0.02, pool.acquire, pool)))
         assert.equal(0, stats().waiting)
         for i = 1, 4 do held[i]:release() end
       end)
@@ -389,7 +390,8 @@ describe("a task", function()
         assert.is_true(task:cancel())
         assert.is_false(task:cancel())
         assert.equal("cancelled", task.status)
-        assert.same({ nil, "the task was cancelled", "57014" }, { task:wait() })
+        local message = "the task was cancelled"
+        assert.same({ nil, message, "57014", { message = message, sqlstate = "57014" } }, { task:wait() })
       end)
       nothing_left()
     end)
