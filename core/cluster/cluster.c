@@ -188,8 +188,8 @@ struct endpoint *endpoint_new(struct cluster *cluster, size_t index,
 	e->fresh_as_of = config->role == ROLE_PRIMARY ? INFINITY : -INFINITY;
 	e->conninfo = build_conninfo(config, wrong, sizeof wrong);
 	if (!e->conninfo && *wrong)
-		complain(&to, "%s %zu: %s",
-		         cluster->loose ? "endpoint" : role_name(config->role), index, wrong);
+		complain(&to, "%s %zu: %s", cluster->loose ? "endpoint" : role_name(config->role),
+		         index, wrong);
 	else if (!e->conninfo || !build_parts(e, config))
 		complain(&to, "out of memory");
 	else if (cluster_endpoint(cluster, e->name))

@@ -142,7 +142,7 @@ struct cluster {
 	enum topology_state topology;
 	struct endpoint *primary; /* see cluster_primary() */
 	uint64_t system;          /* that all its endpoints share; 0: not known yet */
-	bool loose;        /* see cluster_config */
+	bool loose;               /* see cluster_config */
 	bool over;         /* it takes no new work, see adopt.h: nobody looks for its primary */
 	bool reviewed;     /* cluster_review() has run, so that changes are news */
 	bool suspect;      /* the primary is not well */

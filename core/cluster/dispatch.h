@@ -67,10 +67,10 @@ struct dispatch_request {
 	                       fresh enough than have the route's fallback; 0: as wait_fresh of the
 	                       route says */
 	uint64_t excluded;
-	size_t bytes;              /* that wait with it, for hold_limit */
-	bool copy;                 /* nobody waits for it: it takes nobody's place in hold_limit,
-	                              and is not counted */
-	double since;              /* when it began to wait, if it is begun anew; 0: now */
+	size_t bytes;    /* that wait with it, for hold_limit */
+	bool copy;       /* nobody waits for it: it takes nobody's place in hold_limit,
+	                    and is not counted */
+	double since;    /* when it began to wait, if it is begun anew; 0: now */
 	double patience; /* s that it waits, for an endpoint and a server; 0: as long as the
 	                    route says, and the pool */
 	dispatch_wait_fn *on_wait; /* NULL: nobody is told */

@@ -99,8 +99,9 @@ static void take_role(struct endpoint *e, enum role role)
 {
 	if (e->role == role)
 		return;
-	log_line(log_of(e), e->role == ROLE_UNKNOWN ? LOG_INFO : LOG_WARN, "role changed", LOG_T("endpoint", e->name),
-	         LOG_T("from", role_name(e->role)), LOG_T("to", role_name(role)));
+	log_line(log_of(e), e->role == ROLE_UNKNOWN ? LOG_INFO : LOG_WARN, "role changed",
+	         LOG_T("endpoint", e->name), LOG_T("from", role_name(e->role)),
+	         LOG_T("to", role_name(role)));
 	e->role = role;
 	e->incarnation++;
 	e->fresh_as_of = -INFINITY;

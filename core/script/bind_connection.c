@@ -4,10 +4,11 @@
 #include "script/blocking.h"
 #include "script/connection.h"
 #include "script/misuse.h"
+#include "script/patience.h"
 
 #include <math.h>
 
-#define LONGEST_WAIT 1e9 /* s */
+#define LEAST_PATIENCE 1e-9 /* s; 0 is the default */
 
 static const char *const intents[] = {"read", "write", NULL};
 
@@ -42,18 +43,6 @@ static struct route *take_route(lua_State *L, const struct cluster_handle *h)
 	return cluster_default_route(h->cluster, intent);
 }
 
-/* The argument at 4: seconds; 0: what goes for all. Of no seconds there are a few, since 0 is taken. */
-static double take_patience(lua_State *L, const char *what)
-{
-	int exact;
-	if (lua_isnoneornil(L, 4))
-		return 0;
-	double seconds = lua_tonumberx(L, 4, &exact);
-	if (!exact || !(seconds >= 0 && seconds <= LONGEST_WAIT))
-		misuse(L, "%s: the timeout must be a number of seconds, 0 or more", what);
-	return fmax(seconds, 1e-9);
-}
-
 /* core.borrow(cluster, "read" | "write" | route, what, timeout?): a connection, or nil, message,
  * code, fields. */
 static int borrow(lua_State *L)
@@ -61,7 +50,7 @@ static int borrow(lua_State *L)
 	struct cluster_handle *h = check_cluster(L, 1);
 	struct route *route = take_route(L, h);
 	const char *what = luaL_checkstring(L, 3);
-	double patience = take_patience(L, what);
+	double patience = take_patience(L, 4, what);
 	lua_settop(L, 3);
 	push_connection(L, 1); /* at 4 */
 	struct blocking *b = blocking_begin(L, h->state, what);
@@ -71,7 +60,7 @@ static int borrow(lua_State *L)
 	        .route = route,
 	        .last_write = h->last_write,
 	        .need = &h->need,
-	        .patience = patience,
+	        .patience = isinf(patience) ? 0 : fmax(patience, LEAST_PATIENCE),
 	};
 	operation_borrow(&b->op, &request, blocking_done);
 	return blocking_await(L, b, borrowed);

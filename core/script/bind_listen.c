@@ -4,13 +4,13 @@
 #include "script/answer.h"
 #include "script/blocking.h"
 #include "script/misuse.h"
+#include "script/patience.h"
 #include "script/subscription.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #define LISTENER_HANDLE "moongate.subscription"
-#define LONGEST_WAIT    1e9 /* s */
 
 /* User value 1: the cluster's userdata. */
 struct listener {
@@ -123,8 +123,10 @@ static int asked(lua_State *L, struct blocking *b)
 	return 1;
 }
 
-/* core.listener_ask(subscription, sql, what): from now on it has run this; waits until it has: true,
- * or nil, message, code, fields after the cluster's acquire_timeout. */
+/* core.listener_ask(subscription, sql, what, soon?): from now on it has run this. Unless `soon` is
+ * true, waits until it has: true, or nil, message, code, fields after the cluster's
+ * acquire_timeout.
+ */
 static int ask(lua_State *L)
 {
 	struct listener *l = check(L);
@@ -132,10 +134,11 @@ static int ask(lua_State *L)
 	const char *sql = luaL_checkstring(L, 2), *what = luaL_checkstring(L, 3);
 	if (!s->cluster)
 		misuse(L, "%s: the listener is closed", what);
+	bool soon = lua_toboolean(L, 4);
 	struct listener_call *call = call_begin(L, l, s->cluster->pool.acquire_timeout, what);
 	if (!subscription_ask(s, sql))
 		return luaL_error(L, "%s: out of memory", what);
-	return call_await(L, call, asked);
+	return soon ? 0 : call_await(L, call, asked);
 }
 
 static void set_field(lua_State *L, const char *name, const char *value)
@@ -173,23 +176,12 @@ static int waited(lua_State *L, struct blocking *b)
 	return push_note(L, call->notify);
 }
 
-static double take_seconds(lua_State *L, int index, const char *what)
-{
-	int exact;
-	if (lua_isnoneornil(L, index))
-		return INFINITY;
-	double seconds = lua_tonumberx(L, index, &exact);
-	if (!exact || !(seconds >= 0 && seconds <= LONGEST_WAIT))
-		misuse(L, "%s: the timeout must be a number of seconds, 0 or more", what);
-	return seconds;
-}
-
-/* core.listener_wait(subscription, timeout?): the next notification, { channel =, payload =, pid = },
- * or { reconnected = true }; or nil, message, code, fields. */
+/* core.listener_wait(subscription, timeout?): the next notification, { channel =, payload =, pid =
+ * }, or { reconnected = true }; or nil, message, code, fields. */
 static int wait(lua_State *L)
 {
 	struct listener *l = check(L);
-	double seconds = take_seconds(L, 2, "listener:wait");
+	double seconds = take_patience(L, 2, "listener:wait");
 	if (!l->subscription.cluster)
 		misuse(L, "listener:wait: the listener is closed");
 	if (l->waited_for)
@@ -236,12 +228,10 @@ void open_listen(lua_State *L)
 {
 	static const luaL_Reg metamethods[] = {
 	        {"__gc", listener_close}, {"__close", listener_close}, {NULL, NULL}};
-	static const luaL_Reg functions[] = {{"listen", listen_to},
-	                                     {"listener_ask", ask},
-	                                     {"listener_wait", wait},
-	                                     {"listener_close", listener_close},
-	                                     {"listener_is_open", is_open},
-	                                     {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+	        {"listen", listen_to},         {"listener_ask", ask},
+	        {"listener_wait", wait},       {"listener_close", listener_close},
+	        {"listener_is_open", is_open}, {NULL, NULL}};
 	handle_class(L, LISTENER_HANDLE, metamethods, NULL);
 	lua_pop(L, 1);
 	luaL_setfuncs(L, functions, 0);

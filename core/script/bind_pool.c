@@ -5,12 +5,9 @@
 #include "cluster/pool.h"
 #include "script/answer.h"
 #include "script/blocking.h"
-#include "script/misuse.h"
+#include "script/patience.h"
 
-#include <math.h>
-
-#define LOOK_EACH    0.02 /* s; what comes back makes no event of its own */
-#define LONGEST_WAIT 1e9  /* s */
+#define LOOK_EACH 0.02 /* s; what comes back makes no event of its own */
 
 enum who { WHO_READS, WHO_WRITES, WHO_ALL };
 
@@ -149,17 +146,6 @@ static void turn_away(struct state *s, const struct cluster *c, const char *mess
 	}
 }
 
-static double take_deadline(lua_State *L, int index, const char *what)
-{
-	int exact;
-	if (lua_isnoneornil(L, index))
-		return INFINITY;
-	double seconds = lua_tonumberx(L, index, &exact);
-	if (!exact || !(seconds >= 0 && seconds <= LONGEST_WAIT))
-		misuse(L, "%s: the timeout must be a number of seconds, 0 or more", what);
-	return clock_now() + seconds;
-}
-
 /* core.pool_drain(cluster, who, timeout?): no new work for those endpoints, and waits until what
  * they have lent has come back: true, or nil, message, code, fields. Of "all" those who wait for a
  * server are told so; of others they go elsewhere. */
@@ -167,7 +153,7 @@ static int drain(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
 	enum who who = (enum who)luaL_checkoption(L, 2, NULL, whos);
-	double deadline = take_deadline(L, 3, "pool:drain");
+	double deadline = clock_now() + take_patience(L, 3, "pool:drain");
 	struct drain_call *call = blocking_begin_sized(L, h->state, sizeof *call, "pool:drain");
 	call->h = h;
 	call->deadline = deadline;

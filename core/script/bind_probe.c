@@ -142,7 +142,6 @@ static int try_endpoint(lua_State *L)
 
 void open_probe(lua_State *L)
 {
-	static const luaL_Reg functions[] = {
-	        {"probe", probe}, {"try", try_endpoint}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"probe", probe}, {"try", try_endpoint}, {NULL, NULL}};
 	luaL_setfuncs(L, functions, 0);
 }

@@ -63,7 +63,8 @@ static int push_token(lua_State *L, struct blocking *b)
 	return 1;
 }
 
-/* cluster:token(): the position of the last write, "" before the first; or nil, message, code, fields. */
+/* cluster:token(): the position of the last write, "" before the first; or nil, message, code,
+ * fields. */
 static int token(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);

@@ -197,8 +197,8 @@ static void attempt(struct subscription *s)
 		return;
 	}
 	enter(s, SUBSCRIPTION_CONNECTING);
-	s->server = server_open_own(e, NULL, NULL, keepalives, c->pool.connect_timeout, on_opened,
-	                            s);
+	s->server =
+	        server_open_own(e, NULL, NULL, keepalives, c->pool.connect_timeout, on_opened, s);
 	if (!s->server)
 		fail(s, "53200", "", "out of memory");
 }

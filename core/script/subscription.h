@@ -47,7 +47,7 @@ struct subscription {
 	struct cluster *cluster; /* NULL: closed */
 	enum subscription_state state;
 	subscription_told_fn *told;
-	char *sql;                 /* that makes a connection hear what it should */
+	char *sql;                       /* that makes a connection hear what it should */
 	unsigned wanted, asked, applied; /* counts of changes of `sql` */
 	struct server *server;
 	struct exec exec;

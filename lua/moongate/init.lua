@@ -86,23 +86,13 @@ M.cluster = core.checked("moongate.cluster", function(opts)
   return cluster, wrong
 end)
 
----A cluster whose statements all go to any of its endpoints, and the route that leads there.
-local function cluster_of(config)
-  local route
-  local cluster, wrong = core.cluster(config, function(self)
-    route = core.route(self, { to = "any", name = "any", consistency = "eventual" })
-    return function() return route end
-  end)
-  if cluster then types.configure(cluster, config) end
-  return cluster, cluster and route or wrong
-end
-
 M.pool = core.checked("moongate.pool", function(opts)
   local config, why = block_options.pool(opts)
   if not config then return nil, why end
-  local cluster, route = cluster_of(config)
-  if not cluster then return nil, route end
-  return pool.own(cluster, route)
+  local cluster, wrong = core.cluster(config)
+  if not cluster then return nil, wrong end
+  types.configure(cluster, config)
+  return pool.own(cluster, core.route(cluster, { to = "any", name = "any", consistency = "eventual" }))
 end)
 
 M.health = core.checked("moongate.health", function(opts)

@@ -56,7 +56,10 @@ local function change(self, what, names, present)
   local before = self.channels
   self.channels = changed
   local done, message, code, fields = core.listener_ask(self.handle, statement(changed), what)
-  if not done and self.channels == changed then self.channels = before end
+  if not done and self.channels == changed then
+    self.channels = before
+    if core.listener_is_open(self.handle) then core.listener_ask(self.handle, statement(before), what, true) end
+  end
   return done, message, code, fields
 end
 

@@ -41,6 +41,12 @@ describe("the example", function()
     assert.matches("^hello from PostgreSQL", run "hello.lua")
   end)
 
+  it("hello.lua does so in 10 lines, with comments and all", function()
+    local lines = 0
+    for _ in io.lines "examples/hello.lua" do lines = lines + 1 end
+    assert.is_true(lines <= 10)
+  end)
+
   it("hello.lua says what is missing", function()
     local status, _, errors = process.run({ "lua5.4", "examples/hello.lua" }, {
       env = { PATH = os.getenv "PATH", LUA_PATH = package.path, LUA_CPATH = package.cpath },

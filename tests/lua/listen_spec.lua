@@ -71,7 +71,8 @@ describe("a listener", function()
   it("takes none of the pool's connections, and is not lent to anybody", function()
     local listener <close> = assert(cluster:listen "own")
     local pool = cluster:pool "write"
-    local first <close>, second <close> = assert(pool:acquire()), assert(pool:acquire())
+    local first <close> = assert(pool:acquire())
+    local second <close> = assert(pool:acquire())
     assert.equal(2, pool:stats().lent)
     assert.is_true(first:notify("own", "1"))
     assert.equal("1", listener:wait(5).payload)
@@ -110,7 +111,8 @@ describe("a listener", function()
     moongate.run(function()
       local listener <close> = assert(cluster:listen "task")
       local task = moongate.spawn(function()
-        order[#order + 1] = assert(listener:wait()).payload
+        local payload = assert(listener:wait()).payload
+        order[#order + 1] = payload
       end)
       moongate.sleep(0)
       order[#order + 1] = "went on"
@@ -202,7 +204,8 @@ describe("a listener", function()
       primary = ("postgres://%s:wrong@127.0.0.1:%d/postgres"):format(shared.ROLE, pg.primary.port),
       backoff = { initial = 0.01, max = 0.01, attempts = 2 },
     }
-    _, message, code = refused:listen "a"
+    listener, message, code = refused:listen "a"
+    assert.is_nil(listener)
     assert.equal("28P01", code)
     assert.matches("^gave up after 2 attempts: connecting to 127.*password authentication failed", message)
   end)

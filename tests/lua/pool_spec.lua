@@ -81,7 +81,7 @@ describe("a pool", function()
 
     it("has no connection to spare for whoever comes late", function()
       open { size = 1, acquire_timeout = 0.05 }
-      local held <close> = assert(pool:acquire())
+      local held <close> = assert(pool:acquire(5))
       for _, timeout in ipairs { false, 0, 0.02 } do
         local connection, message, code, fields = pool:acquire(timeout or nil)
         assert.is_nil(connection)
@@ -195,7 +195,7 @@ describe("a pool", function()
 
     it("does not run it without one", function()
       open { size = 1, acquire_timeout = 0.02 }
-      local held <close> = assert(pool:acquire())
+      local held <close> = assert(pool:acquire(5))
       local result, message, code, fields = pool:with(function() error "never" end)
       assert.is_nil(result)
       assert.equal("53300", code)
