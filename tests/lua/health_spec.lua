@@ -64,26 +64,24 @@ describe("health checks", function()
   it("see an endpoint go and come when they are asked, and tell of it", function()
     local door, told = doorway(pg.replicas[1]), {}
     health = moongate.health {
-      primary = pg.primary.url,
-      replicas = { { url = door.url, name = "door" } },
+      endpoints = { { url = door.url, name = "door" } },
       interval = 30, timeout = 1, fall = 2, rise = 1, -- only when they are asked
       backoff = { initial = 30, max = 30 },
-      on_change = function(endpoint)
-        if endpoint.name == "door" then told[#told + 1] = endpoint.state end
-      end,
+      on_change = function(endpoint) told[#told + 1] = endpoint.name .. " " .. endpoint.state end,
     }
-    assert.equal("healthy", health:check().status)
+    local function check() return health:check().endpoints[1] end
+    assert.equal("connected", check().status)
     door.shut()
-    local gone = health:check()
-    assert.equal("degraded", gone.status)
-    assert.matches("refused", gone.endpoints[2].error)
-    assert.equal("down", health:check().endpoints[2].state)
-    assert.equal("degraded", health:check().status)
+    local gone = check()
+    assert.equal("disconnected", gone.status)
+    assert.matches("refused", gone.error)
+    assert.equal("down", check().state)
+    assert.equal("down", check().state)
     door.open()
-    assert.equal("healthy", health:check().status)
-    assert.equal("healthy", health:status().status)
+    assert.equal("up", check().state)
+    assert.equal("connected", health:status().endpoints[1].status)
     moongate.sleep(0)
-    assert.same({ "up", "down", "up" }, told)
+    assert.same({ "door up", "door down", "door up" }, told)
     door.shut()
   end)
 
