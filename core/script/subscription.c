@@ -307,9 +307,19 @@ struct note *subscription_take(struct subscription *s)
 	return n;
 }
 
+static void drop_notes(struct subscription *s)
+{
+	LIST_EACH (&s->notes, link) {
+		struct note *n = LIST_ENTRY(link, struct note, link);
+		PQfreemem(n->notify);
+		free(n);
+	}
+	list_init(&s->notes);
+	s->count = 0;
+}
+
 void subscription_close(struct subscription *s)
 {
-	struct note *n;
 	if (!s->cluster)
 		return;
 	hang_up(s);
@@ -317,10 +327,7 @@ void subscription_close(struct subscription *s)
 	ev_prepare_stop(loop_of(s), &s->prepare);
 	list_remove(&s->link);
 	s->state = SUBSCRIPTION_RESTING;
-	while ((n = subscription_take(s))) {
-		PQfreemem(n->notify);
-		free(n);
-	}
+	drop_notes(s);
 	free(s->sql);
 	s->sql = NULL;
 	s->cluster = NULL;

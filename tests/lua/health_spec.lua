@@ -11,8 +11,9 @@ local function doorway(node)
   door.url = node.url:gsub(":" .. node.port .. "/", ":" .. door.port .. "/")
 
   function door.open()
-    door.process = process.spawn(
-      { "lua5.4", "tests/support/forward.lua", "127.0.0.1", tostring(door.port), tostring(node.port) }, { input = true })
+    door.process = process.spawn({
+      "lua5.4", "tests/support/forward.lua", "127.0.0.1", tostring(door.port), tostring(node.port),
+    }, { input = true })
     door.process:take("ready\n", 5)
   end
 
