@@ -24,6 +24,8 @@ local TAKE <const> = [[
   select id, kind, payload, attempts, max_attempts from jobs
   where done_at is null and attempts < max_attempts and run_at <= now()
   order by run_at, id limit 1 for update skip locked]]
+-- A worker that is killed lets go of its job within a second, even in the middle of a statement.
+local BEGIN <const> = "set local client_connection_check_interval = '1s'; savepoint attempt"
 local DONE <const> = "update jobs set done_at = now(), error = null where id = $1"
 local FAILED <const> = [[
   update jobs set attempts = attempts + 1, error = $2, run_at = now() + retry_after where id = $1]]
@@ -46,7 +48,7 @@ local function work(cluster)
   return cluster:transaction(function(tx)
     local job = tx:assert_query(TAKE)[1]
     if not job then return false end
-    tx:assert_query "savepoint attempt"
+    tx:assert_query(BEGIN)
     local done, why = pcall(attempt, tx, job)
     if done then
       tx:assert_query(DONE, job.id)

@@ -487,7 +487,7 @@ end
 
 ---For other files of moongate that take options. Schemas are those of the options by their names.
 M.checks = setmetatable({
-  url = url,
+  with_aliases = with_aliases,
   endpoint = endpoint,
   endpoints = endpoint_list,
   backoff = backoff,
