@@ -34,13 +34,6 @@ static void enter(struct subscription *s, enum subscription_state state)
 	s->since = clock_now();
 }
 
-static void hang_up(struct subscription *s)
-{
-	exec_cancel(&s->exec);
-	server_free(s->server);
-	s->server = NULL;
-}
-
 static bool keep(struct subscription *s, PGnotify *notify)
 {
 	struct note *n = malloc(sizeof *n);
@@ -53,6 +46,24 @@ static bool keep(struct subscription *s, PGnotify *notify)
 	return true;
 }
 
+/* What has been read of the connection. */
+static void keep_all(struct subscription *s)
+{
+	PGnotify *n;
+	while ((n = PQnotifies(s->server->conn)))
+		if (!keep(s, n))
+			PQfreemem(n);
+}
+
+static void hang_up(struct subscription *s)
+{
+	exec_cancel(&s->exec);
+	if (s->server && s->state > SUBSCRIPTION_CONNECTING)
+		keep_all(s);
+	server_free(s->server);
+	s->server = NULL;
+}
+
 static void wait_for(struct subscription *s, double seconds)
 {
 	enter(s, SUBSCRIPTION_WAITING);
@@ -61,15 +72,20 @@ static void wait_for(struct subscription *s, double seconds)
 	ev_timer_start(loop_of(s), &s->timer);
 }
 
-/* `why` is one line. */
-static void fail(struct subscription *s, const char *sqlstate, const char *doing, const char *why)
+/* For whoever asks what is the matter; `why` is one line. */
+static void note(struct subscription *s, const char *sqlstate, const char *doing, const char *why)
 {
-	const struct backoff_config *config = &s->cluster->health.backoff;
 	char name[256] = "";
 	if (s->server)
 		snprintf(name, sizeof name, " %s: ", s->server->endpoint->name);
 	snprintf(s->message, sizeof s->message, "%s%s%s", s->server ? doing : "", name, why);
 	snprintf(s->sqlstate, sizeof s->sqlstate, "%s", *sqlstate ? sqlstate : "57P03");
+}
+
+static void fail(struct subscription *s, const char *sqlstate, const char *doing, const char *why)
+{
+	const struct backoff_config *config = &s->cluster->health.backoff;
+	note(s, sqlstate, doing, why);
 	hang_up(s);
 	s->failures++;
 	if (backoff_spent(config, s->failures))
@@ -89,8 +105,10 @@ static void lose(struct subscription *s, const char *why)
 		fail(s, "08006", "the connection was lost to", why);
 	} else {
 		s->lost = now;
+		note(s, "08006", "the connection was lost to", why);
 		hang_up(s);
 		wait_for(s, 0);
+		s->told(s);
 	}
 	endpoint_lost(e);
 }
@@ -98,10 +116,7 @@ static void lose(struct subscription *s, const char *why)
 static void take_notes(struct subscription *s)
 {
 	unsigned before = s->count;
-	PGnotify *n;
-	while ((n = PQnotifies(s->server->conn)))
-		if (!keep(s, n))
-			PQfreemem(n);
+	keep_all(s);
 	if (s->count >= SUBSCRIPTION_NOTES)
 		ev_io_stop(loop_of(s), &s->server->reader);
 	if (s->count > before)
