@@ -4,7 +4,6 @@
 #include "cluster/probe.h"
 
 #include "base/clock.h"
-#include "cluster/pool.h"
 #include "script/answer.h"
 #include "script/blocking.h"
 #include "script/misuse.h"
@@ -107,14 +106,11 @@ static int push_gone(lua_State *L, const struct probe_call *call)
 static int push_outcome(lua_State *L, struct blocking *b)
 {
 	const struct probe_call *call = (const struct probe_call *)b;
-	struct endpoint *e = tried(call);
+	const struct endpoint *e = tried(call);
 	if (!e)
 		return push_gone(L, call);
 	if (e->reported >= call->since && e->health.failures == 0) {
-		bool up = health_usable(&e->health);
-		if (up)
-			pools_trim(e);
-		lua_pushstring(L, up ? "up" : "again");
+		lua_pushstring(L, health_usable(&e->health) ? "up" : "again");
 		return 1;
 	}
 	const char *why = e->reported >= call->since ? e->last_error : "no answer in time";
@@ -123,7 +119,7 @@ static int push_outcome(lua_State *L, struct blocking *b)
 }
 
 /* core.try(cluster, endpoint | name): probes it now, though it be down, and waits for the outcome.
- * Of one that is up idle servers from before it went down are closed. */
+ */
 static int try_endpoint(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);

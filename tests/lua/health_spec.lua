@@ -38,7 +38,7 @@ describe("health checks", function()
   it("are of use in a script that has nothing else", function()
     local status, output, errors = process.run { "lua5.4", "-e", ([[
       local moongate = require "moongate"
-      local health <close> = moongate.health { primary = %q, replicas = { %q } }
+      local health <close> = moongate.health { endpoints = { %q, %q } }
       local before, after = health:status().status, health:check()
       print(before, after.status, after.db_primary, after.db_replica)
       for _, endpoint in ipairs(after.endpoints) do print(endpoint.role, endpoint.status) end
