@@ -53,11 +53,11 @@ static bool ended_within(PGconn *conn, double seconds, int *reads)
 {
 	double deadline = clock_now() + seconds;
 	struct pollfd p = {.fd = PQsocket(conn), .events = POLLIN};
-	for (double left = seconds; left > 0; left = deadline - clock_now()) {
-		if (poll(&p, 1, (int)ceil(left * 1000)) <= 0)
-			continue;
-		if (!PQconsumeInput(conn) || answered(conn) || --*reads == 0)
+	while (seconds > 0) {
+		if (poll(&p, 1, (int)ceil(seconds * 1000)) > 0 &&
+		    (!PQconsumeInput(conn) || answered(conn) || --*reads == 0))
 			return true;
+		seconds = deadline - clock_now();
 	}
 	return false;
 }
