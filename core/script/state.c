@@ -192,11 +192,12 @@ void state_enter(lua_State *L, struct state *s, const char *what)
 {
 	state_check(L, s, what);
 	state_settle(L, s);
-	if (s->entered++ > 0) {
+	unsigned others = s->entered++;
+	if (others > (s->driven ? 1 : 0)) {
 		ev_now_update(s->context->loop); /* a task may have worked long */
 		return;
 	}
-	if (go_on(s->home) > NO_NEWS) /* servers that have gone, answers to probes */
+	if (others || go_on(s->home) > NO_NEWS) /* servers that have gone, answers to probes */
 		ev_run(s->context->loop, EVRUN_NOWAIT);
 }
 

@@ -327,6 +327,16 @@ describe("in a coroutine of cqueues,", function()
     end)
     assert.is_true(ticks >= 3 and ticks <= 11, ticks)
     assert.equal("r", cluster:events())
+    assert.is_true(cluster:timeout() <= 0.05)
     assert.equal("integer", math.type(cluster:pollfd()))
+  end)
+
+  it("a server that has gone is noticed though whoever polled the cluster has stopped doing so", function()
+    local own <close> = moongate.cluster { primary = pg.primary.url, health = { interval = 60 } }
+    local pid = own:value "select pg_backend_pid()"
+    own:timeout()
+    pg.primary:psql(("select pg_terminate_backend(%d, 5000)"):format(pid))
+    assert(own:query "do $$ begin end $$")
+    own:step()
   end)
 end)
