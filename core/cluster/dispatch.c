@@ -28,6 +28,13 @@ static void finish(struct dispatch *d, struct server *server, enum status status
 	d->fn(d, server, status, sqlstate, reason);
 }
 
+void dispatch_take_along(struct dispatch *d)
+{
+	if (d->held)
+		d->cluster->counters.values[COUNTER_HELD_RELEASED]++;
+	dispatch_cancel(d);
+}
+
 static void on_acquired(struct pool_waiter *waiter, struct server *server, enum status status,
                         const char *sqlstate, const char *reason)
 {

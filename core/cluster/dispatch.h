@@ -82,6 +82,10 @@ void dispatch_start(struct dispatch *dispatch, const struct dispatch_request *re
 /* The callback will not run. Fine when not under way. */
 void dispatch_cancel(struct dispatch *dispatch);
 
+/* It waits in a pool, and somebody else who got a server there takes its business along: as if it
+ * had got the server, but the callback will not run. */
+void dispatch_take_along(struct dispatch *dispatch);
+
 /* For the cluster: an endpoint has come up or become fresher, or the pause is over: all that are
  * parked choose again, in order. Or it is closed, and they are told ST_CLOSED. */
 void dispatch_wake(struct cluster *cluster);

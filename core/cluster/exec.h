@@ -26,6 +26,7 @@ struct exec {
 	size_t steps, sent, answered; /* steps 0: not in that mode */
 	unsigned nulls;               /* of PQgetResult() at a Sync */
 	struct exec_batch *batch;
+	struct prepared *prepared;  /* that it runs; NULL: none */
 	struct prepared *preparing; /* is parsed ahead; owned until the server has it */
 	size_t closing;             /* steps ahead of that, that close others */
 };
@@ -43,6 +44,7 @@ struct exec_query {
 	double timeout;
 	uint64_t prepared; /* prepared_hash() of sql: it is prepared on the server, once; 0: it is
 	                      not. `count` is at least 0 then */
+	bool text_only;    /* a prepared one's results in binary are of no use */
 	struct exec_batch *batch; /* these are run instead of `sql`; NULL: none */
 };
 

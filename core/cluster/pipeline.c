@@ -15,9 +15,14 @@ static bool send_params(PGconn *conn, const struct exec_query *q)
 	                         q->formats, 0);
 }
 
-static bool send_execute(PGconn *conn, const char *name, const struct exec_query *q)
+static bool send_execute(PGconn *conn, const char *name, int format, const struct exec_query *q)
 {
-	return PQsendQueryPrepared(conn, name, q->count, q->values, q->lengths, q->formats, 0);
+	return PQsendQueryPrepared(conn, name, q->count, q->values, q->lengths, q->formats, format);
+}
+
+static bool send_prepared(PGconn *conn, const struct prepared *p, const struct exec_query *q)
+{
+	return send_execute(conn, prepared_name(p), q->text_only ? 0 : prepared_format(p), q);
 }
 
 static size_t bytes_of(const struct exec_query *q)
@@ -43,7 +48,7 @@ static bool is_repeated(const struct exec_query *queries, size_t number)
 static bool send_number(PGconn *conn, const struct exec_query *queries, size_t number)
 {
 	const struct exec_query *q = &queries[number];
-	return is_repeated(queries, number) ? send_execute(conn, "", q) : send_params(conn, q);
+	return is_repeated(queries, number) ? send_execute(conn, "", 0, q) : send_params(conn, q);
 }
 
 /* The rest of the batch, as far as the socket takes it. */
@@ -94,14 +99,13 @@ static bool send_closes(PGconn *conn, const struct prepared_cache *c, unsigned c
 static int prepare(struct exec *x, struct prepared_cache *c, const struct exec_query *q)
 {
 	PGconn *conn = x->server->conn;
-	const char *name = prepared_name(x->preparing);
 	bool in_block = PQtransactionStatus(conn) != PQTRANS_IDLE;
 	unsigned doomed = in_block ? 0 : prepared_doomed(c);
 	x->closing = 2 * (size_t)doomed;
 	x->steps = x->sent = x->closing + 3;
 	bool sent = PQenterPipelineMode(conn) && send_closes(conn, c, doomed) &&
-	            PQsendPrepare(conn, name, q->sql, q->count, q->types) &&
-	            send_execute(conn, name, q) && PQpipelineSync(conn);
+	            PQsendPrepare(conn, prepared_name(x->preparing), q->sql, q->count, q->types) &&
+	            send_prepared(conn, x->preparing, q) && PQpipelineSync(conn);
 	return sent ? PQflush(conn) : -1;
 }
 
@@ -110,9 +114,9 @@ static int start_prepared(struct exec *x, const struct exec_query *q)
 	PGconn *conn = x->server->conn;
 	PGTransactionStatusType block = PQtransactionStatus(conn);
 	struct prepared_cache *c = prepared_cache_of(x->server);
-	const struct prepared *known = c ? prepared_find(c, q) : NULL;
-	if (known)
-		return send_execute(conn, prepared_name(known), q) ? PQflush(conn) : -1;
+	x->prepared = c ? prepared_find(c, q) : NULL;
+	if (x->prepared)
+		return send_prepared(conn, x->prepared, q) ? PQflush(conn) : -1;
 	if (c && block != PQTRANS_INERROR)
 		x->preparing = prepared_new(c, q, block != PQTRANS_IDLE);
 	if (x->preparing)
@@ -147,6 +151,7 @@ static bool keep_of_prepared(struct exec *x, PGresult *result)
 	}
 	if (x->answered == x->closing && PQresultStatus(result) == PGRES_COMMAND_OK) {
 		prepared_add(prepared_cache_of(x->server), x->preparing);
+		x->prepared = x->preparing;
 		x->preparing = NULL;
 		PQclear(result);
 		return true;

@@ -328,6 +328,12 @@ void pool_acquire(struct pool *pool, struct pool_waiter *w, double timeout, pool
 	pool_open_for_waiters(pool);
 }
 
+struct pool_waiter *pool_next_waiter(const struct server *server)
+{
+	const struct pool *pool = server->pool;
+	return pool && pool->waiting_count > 0 ? pool_first_waiter(pool) : NULL;
+}
+
 void pool_cancel(struct pool_waiter *w)
 {
 	if (w->pool)

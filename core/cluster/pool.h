@@ -55,6 +55,9 @@ void pool_acquire(struct pool *pool, struct pool_waiter *waiter, double timeout,
 /* The callback will not run. Fine when not waiting. */
 void pool_cancel(struct pool_waiter *waiter);
 
+/* Who waits for a server of the same pool, and came first; NULL: nobody does. */
+struct pool_waiter *pool_next_waiter(const struct server *server);
+
 /* Gives a server back. `reusable`: it is idle, outside of a transaction, and carries no state of
  * its borrower's; anything else is closed. */
 void pool_release(struct server *server, bool reusable);

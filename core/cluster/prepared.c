@@ -16,6 +16,8 @@ struct prepared {
 	struct list link; /* in recent or doomed */
 	uint64_t hash;    /* of text and types */
 	char name[PREPARED_NAME];
+	bool has_format;
+	int format;
 	int count;
 	Oid *types; /* behind this, and then: */
 	char *sql;
@@ -138,6 +140,22 @@ struct prepared *prepared_new(struct prepared_cache *c, const struct exec_query 
 const char *prepared_name(const struct prepared *p)
 {
 	return p->name;
+}
+
+int prepared_format(const struct prepared *p)
+{
+	return p->format;
+}
+
+bool prepared_has_format(const struct prepared *p)
+{
+	return p->has_format;
+}
+
+void prepared_set_format(struct prepared *p, int format)
+{
+	p->has_format = true;
+	p->format = format;
 }
 
 void prepared_add(struct prepared_cache *c, struct prepared *p)

@@ -33,6 +33,11 @@ struct prepared *prepared_new(struct prepared_cache *cache, const struct exec_qu
                               bool in_block);
 const char *prepared_name(const struct prepared *prepared);
 
+/* In which format its results are asked for: 0 text, 1 binary. Text, until it is told. */
+int prepared_format(const struct prepared *prepared);
+bool prepared_has_format(const struct prepared *prepared); /* it was told */
+void prepared_set_format(struct prepared *prepared, int format);
+
 /* PostgreSQL has it now. */
 void prepared_add(struct prepared_cache *cache, struct prepared *prepared);
 

@@ -16,6 +16,8 @@
 
 #include <math.h>
 
+#define PREPARE_THRESHOLD 5 /* psycopg's */
+
 static const char *const modes[] = {"transaction", "session", "statement", NULL};
 
 static struct pool_config take_pool(lua_State *L, int options)
@@ -312,6 +314,7 @@ static int new_cluster(lua_State *L)
 	}
 	if (h->state->embedded)
 		h->catalog = catalogs_join(h->cluster->catalogs, NULL, NULL);
+	h->habit.threshold = take_count(L, 1, "prepare_threshold", PREPARE_THRESHOLD);
 	h->null_as_nil = take_string(L, 1, "null", NULL) != NULL;
 	if (!lua_isnil(L, 2))
 		policy_make(L, 2, 3);

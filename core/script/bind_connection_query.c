@@ -5,6 +5,7 @@
 #include "script/blocking.h"
 #include "script/call_options.h"
 #include "script/connection.h"
+#include "script/habit.h"
 #include "script/misuse.h"
 #include "script/parameters.h"
 #include "script/prepare.h"
@@ -49,7 +50,7 @@ static int query_done(lua_State *L, struct blocking *b)
 	return push_answer(L, &b->op, c->owner);
 }
 
-static int run(lua_State *L, struct query_call *call, const struct exec_query *query,
+static int run(lua_State *L, struct query_call *call, struct exec_query *query,
                const struct call_options *options)
 {
 	struct connection *c = call->c;
@@ -61,6 +62,8 @@ static int run(lua_State *L, struct query_call *call, const struct exec_query *q
 	call->changes = f->effects & EFFECT_DDL;
 	call->pins = facts_pins_with_settings(f);
 	c->loan.pins |= call->pins;
+	query->text_only = c->owner->text_only;
+	habit_prepare(&c->owner->habit, query, f->kind);
 	const struct operation_statement statement = {
 	        .query = *query,
 	        .intent = call->may_commit ? INTENT_WRITE : INTENT_READ,
@@ -74,8 +77,7 @@ static int run(lua_State *L, struct query_call *call, const struct exec_query *q
 	return blocking_await(L, &call->blocking, query_done);
 }
 
-static int ask_and_run(lua_State *L, const struct exec_query *query,
-                       const struct call_options *options)
+static int ask_and_run(lua_State *L, struct exec_query *query, const struct call_options *options)
 {
 	struct connection *c = lua_touserdata(L, 1);
 	struct query_call *call =
@@ -96,7 +98,7 @@ static int connection_query(lua_State *L)
 {
 	check_connection_for_query(L);
 	const struct call_options options = take_call_options(L, 2);
-	const struct exec_query query = take_query(L, 2);
+	struct exec_query query = take_query(L, 2);
 	return ask_and_run(L, &query, &options);
 }
 
@@ -106,7 +108,7 @@ static int connection_query_prepared(lua_State *L)
 	uint64_t hash = prepared_unfold(L, CONNECTION_STATEMENT);
 	check_connection_for_query(L);
 	const struct call_options options = take_call_options(L, 2);
-	const struct exec_query query = take_prepared(L, 2, hash);
+	struct exec_query query = take_prepared(L, 2, hash);
 	return ask_and_run(L, &query, &options);
 }
 

@@ -6,6 +6,7 @@
 #include "script/answer.h"
 #include "script/blocking.h"
 #include "script/call_options.h"
+#include "script/habit.h"
 #include "script/parameters.h"
 #include "script/prepare.h"
 
@@ -88,6 +89,8 @@ static void statement_start(struct statement_call *call, struct exec_query *quer
                             struct operation_statement *statement)
 {
 	query->timeout = aim_timeout(&call->aim);
+	query->text_only = call->h->text_only;
+	habit_prepare(&call->h->habit, query, statement->kind);
 	statement->to = aim_request(call->h, &call->aim);
 	statement->query = *query;
 	operation_start(&call->blocking.op, statement, blocking_done);

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "cluster/cluster.h"
 #include "cluster/scopes.h"
+#include "script/habit.h"
 #include "script/policy_lua.h"
 #include "script/state.h"
 
@@ -51,8 +52,10 @@ struct cluster_handle {
 	struct catalog_source *catalog; /* of the URLs' database */
 	struct session_facts session;   /* the embedded module's own: one per cluster */
 	double last_write;              /* see struct demand */
-	struct need need; /* what else its reads have to see: the handle is one session */
-	bool null_as_nil; /* rows leave NULL out, instead of moongate.NULL */
+	struct need need;   /* what else its reads have to see: the handle is one session */
+	struct habit habit; /* of statements, which are prepared when they have run often */
+	bool text_only;     /* results are: it has decoders for what may come in binary */
+	bool null_as_nil;   /* rows leave NULL out, instead of moongate.NULL */
 	struct route_handle *routes; /* all that were made: CLUSTER_ROUTES_TABLE keeps them */
 	struct list loans;           /* connections and transactions that hold a server */
 	struct list subscriptions;   /* those of its listeners */

@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "cluster/prepared.h"
 #include "cluster/statistics.h"
+#include "script/binary.h"
+#include "script/convoy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +27,10 @@ void operation_give_back(struct operation *op, bool usable)
 	op->server = NULL;
 	if (!server)
 		return;
+	if (op->convoy) { /* whose it is */
+		op->convoy = NULL;
+		return;
+	}
 	usable = usable && !op->unfit;
 	if (op->loan)
 		op->loan->busy = false;
@@ -91,6 +97,8 @@ static void lost_unsent(struct operation *op)
 static void run(struct operation *op)
 {
 	op->since = clock_now();
+	if (convoy_start(op))
+		return;
 	if (exec_start(&op->exec, op->server, &op->query, operation_executed) != ST_OK)
 		lost_unsent(op);
 }
@@ -121,6 +129,18 @@ static void fail_to_borrow(struct operation *op, const struct endpoint *last, en
 	else
 		snprintf(message, sizeof message, "%s", reason);
 	operation_fail(op, sqlstate, message);
+}
+
+struct operation *operation_of_dispatch(struct dispatch *dispatch)
+{
+	return dispatch->fn == on_dispatched ? LIST_ENTRY(dispatch, struct operation, dispatch)
+	                                     : NULL;
+}
+
+void operation_begin_anew(struct operation *op)
+{
+	op->attempts--;
+	borrow(op);
 }
 
 static void on_dispatched(struct dispatch *dispatch, struct server *server, enum status status,
@@ -222,7 +242,12 @@ static bool prepared_anew(struct operation *op, const char *sqlstate)
 	PQclear(op->result);
 	op->result = NULL;
 	op->reprepared = true;
-	run(op);
+	if (op->convoy) { /* the others go on */
+		operation_give_back(op, true);
+		borrow(op);
+	} else {
+		run(op);
+	}
 	return true;
 }
 
@@ -256,9 +281,12 @@ static void answered(struct operation *op)
 		return;
 	}
 	operation_tally(op, false);
+	if (op->exec.prepared && !prepared_has_format(op->exec.prepared))
+		prepared_set_format(op->exec.prepared, binary_pays(op->result));
 	if (op->forgets)
 		prepared_forget(op->server);
-	bool left_open = !op->loan && PQtransactionStatus(op->server->conn) != PQTRANS_IDLE;
+	bool left_open =
+	        !op->loan && !op->convoy && PQtransactionStatus(op->server->conn) != PQTRANS_IDLE;
 	operation_give_back(op, true);
 	if (left_open)
 		operation_fail(op, "25000",
@@ -311,7 +339,8 @@ void operation_start(struct operation *op, const struct operation_statement *sta
 	                         .kind = statement->kind,
 	                         .declared_read = statement->declared_read,
 	                         .forgets = statement->forgets,
-	                         .timeout = statement->timeout};
+	                         .timeout = statement->timeout,
+	                         .suits_convoy = convoy_suits(statement)};
 	operation_arm(op);
 	borrow(op);
 }
@@ -366,6 +395,8 @@ void operation_end(struct operation *op)
 		if (running)
 			server_give_up(running);
 	}
+	if (op->convoy)
+		convoy_leave(op);
 	operation_give_back(op, !op->cluster);
 	op->cluster = NULL;
 	PQclear(op->result);

@@ -19,6 +19,7 @@
 #include "script/loans.h"
 #include "sql/facts.h"
 
+struct convoy;
 struct operation;
 
 /* Runs once per start; may run before it returns. What came of it stands in the operation. */
@@ -35,9 +36,11 @@ struct operation {
 	unsigned pins;
 	uint64_t fingerprint; /* for statistics.h, with `kind` and: */
 	enum sql_kind kind;
-	double since;       /* when it was sent */
-	struct loan *loan;  /* whose server it runs on; NULL: it borrows one */
-	bool declared_read; /* whatever it may do: a replica that refuses it has not done it */
+	double since;          /* when it was sent */
+	struct loan *loan;     /* whose server it runs on; NULL: it borrows one */
+	bool suits_convoy;     /* see convoy_suits() */
+	struct convoy *convoy; /* that it goes with, whose the server is; NULL: none */
+	bool declared_read;    /* whatever it may do: a replica that refuses it has not done it */
 	bool refused_by_replica;
 	size_t refused;  /* the number of that statement in its batch */
 	bool forgets;    /* it closes all that is prepared on its server */

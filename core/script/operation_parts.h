@@ -1,7 +1,8 @@
 /* operation_parts.h - an operation's inside, for the files that make it up:
  *
  *   operation.c         where it runs, and what an answer means
- *   operation_cancel.c  how it is given up while PostgreSQL goes on with its server */
+ *   operation_cancel.c  how it is given up while PostgreSQL goes on with its server
+ *   convoy.c            several that go to one server together */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_SCRIPT_OPERATION_PARTS_H
 #define MOONGATE_SCRIPT_OPERATION_PARTS_H
@@ -21,6 +22,12 @@ void operation_fail(struct operation *op, const char *sqlstate, const char *mess
 
 /* exec.h says what came of it, and its server is nobody else's concern. */
 void operation_settle(struct operation *op, enum status status);
+
+/* The operation whose dispatch this is; NULL: it is something else's. */
+struct operation *operation_of_dispatch(struct dispatch *dispatch);
+
+/* It has no server any more, through no fault of its own or of its endpoint's. */
+void operation_begin_anew(struct operation *op);
 
 /* operation_cancel.c */
 

@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/rows.h"
 
-#include "script/types.h"
+#include "script/binary.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -17,6 +17,15 @@ struct plan {
 	bool null_as_nil;
 };
 
+static struct decoder decoder_of(lua_State *L, const struct row_style *style, const PGresult *r,
+                                 int column)
+{
+	Oid type = PQftype(r, column);
+	if (PQfformat(r, column))
+		return (struct decoder){.push = binary_push(type)};
+	return type_decoder(L, style->types, type);
+}
+
 /* Pushes what it refers to. */
 static struct plan make_plan(lua_State *L, const PGresult *r, const struct row_style *style,
                              int columns)
@@ -25,7 +34,7 @@ static struct plan make_plan(lua_State *L, const PGresult *r, const struct row_s
 	luaL_checkstack(L, 2 * columns + 8, "too many columns");
 	struct decoder *decoders = lua_newuserdatauv(L, (size_t)columns * sizeof *decoders + 1, 0);
 	for (int column = 0; column < columns; column++)
-		decoders[column] = type_decoder(L, style->types, PQftype(r, column));
+		decoders[column] = decoder_of(L, style, r, column);
 	plan.decoders = decoders;
 	plan.names = lua_gettop(L) + 1;
 	for (int column = 0; column < columns; column++)

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/types.h"
 
+#include "script/binary.h"
 #include "script/handles.h"
 #include "script/numbers.h"
 #include "script/type_oids.h"
@@ -154,8 +155,8 @@ void push_decoded(lua_State *L, const struct decoder *d, const char *text, size_
 
 static int set_type(lua_State *L)
 {
-	check_cluster(L, 1);
-	luaL_checkinteger(L, 2);
+	struct cluster_handle *h = check_cluster(L, 1);
+	h->text_only |= binary_is_known((Oid)luaL_checkinteger(L, 2));
 	luaL_checkany(L, 3);
 	lua_settop(L, 3);
 	if (lua_getiuservalue(L, 1, CLUSTER_DECODERS) == LUA_TNIL) {

@@ -358,6 +358,7 @@
 ---@field health moongate.HealthOptions?
 ---@field backoff moongate.BackoffOptions?
 ---@field breaker moongate.BreakerOptions?
+---@field prepare_threshold integer?  runs after which the module prepares a statement; default 5; 0: never
 ---@field null "nil"?          what the module's rows hold for NULL; default moongate.NULL
 ---@field numeric "float"?     what they hold for numeric; default: a string, which loses nothing
 ---What they hold for json and jsonb: what lua-cjson or a function makes of it; default: the text.

@@ -17,7 +17,11 @@ describe("a prepared statement", function()
 
   before_each(function()
     pg.primary:psql "truncate lua_prepare"
-    cluster = moongate.cluster { primary = pg.primary.url, pool = { size = 1, prepared_statements = 3 } }
+    cluster = moongate.cluster {
+      primary = pg.primary.url,
+      pool = { size = 1, prepared_statements = 3 },
+      prepare_threshold = 0,
+    }
   end)
   after_each(function() cluster:close() end)
 

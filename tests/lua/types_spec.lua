@@ -57,9 +57,11 @@ describe("values", function()
       ["interval '1 day 2 hours'"] = "1 day 02:00:00",
       ["null::int4"] = NULL,
     } do
-      local found = value("select " .. expression)
-      assert.equal(expected, found, expression)
-      assert.equal(math.type(expected), math.type(found), expression)
+      for _ = 1, 8 do -- the last ones prepared, and in binary, where that is faster
+        local found = value("select " .. expression)
+        assert.equal(expected, found, expression)
+        assert.equal(math.type(expected), math.type(found), expression)
+      end
     end
     local nan = value "select 'NaN'::float8"
     assert.is_true(nan ~= nan)
