@@ -1,6 +1,7 @@
 /* bind_listen.c - core.listen(): what lua/moongate/listen.lua makes its listeners of. */
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
+#include "cluster/alarms.h"
 #include "script/answer.h"
 #include "script/blocking.h"
 #include "script/misuse.h"
@@ -63,7 +64,7 @@ static void on_time(struct ev_loop *loop, ev_timer *timer, int events)
 static void call_end(struct blocking *b)
 {
 	struct listener_call *call = (struct listener_call *)b;
-	ev_timer_stop(b->state->context->loop, &call->timer);
+	ev_timer_stop(b->context->loop, &call->timer);
 	list_remove(&call->link);
 	PQfreemem(call->notify);
 	call->notify = NULL;
@@ -91,7 +92,7 @@ static int call_await(lua_State *L, struct listener_call *call, blocking_then_fn
 		blocking_finish(&call->blocking);
 	else if (isfinite(call->seconds)) {
 		ev_timer_set(&call->timer, call->seconds, 0);
-		ev_timer_start(loop, &call->timer);
+		alarm_start(loop, &call->timer);
 	}
 	return blocking_await(L, &call->blocking, then);
 }

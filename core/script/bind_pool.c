@@ -2,6 +2,7 @@
  * for one intent, or of all its endpoints. */
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
+#include "cluster/alarms.h"
 #include "cluster/pool.h"
 #include "script/answer.h"
 #include "script/blocking.h"
@@ -124,15 +125,14 @@ static int push_drained(lua_State *L, struct blocking *b)
 
 static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
 {
-	(void)loop;
-	(void)timer;
 	(void)events;
+	alarm_again(loop, timer);
 }
 
 static void drain_end(struct blocking *b)
 {
 	struct drain_call *call = (struct drain_call *)b;
-	ev_timer_stop(b->state->context->loop, &call->looks);
+	ev_timer_stop(b->context->loop, &call->looks);
 }
 
 /* Who waits for a server of this cluster, and has none yet, fails with this. */
@@ -167,7 +167,7 @@ static int drain(lua_State *L)
 		endpoint_drain(h->cluster->endpoints[i], true);
 		call->endpoints |= UINT64_C(1) << i;
 	}
-	ev_timer_start(h->state->context->loop, &call->looks);
+	alarm_start(h->state->context->loop, &call->looks);
 	return blocking_await_poll(L, &call->blocking, drained, push_drained);
 }
 

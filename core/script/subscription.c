@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "cluster/alarms.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -69,7 +70,7 @@ static void wait_for(struct subscription *s, double seconds)
 	enter(s, SUBSCRIPTION_WAITING);
 	ev_timer_stop(loop_of(s), &s->timer);
 	ev_timer_set(&s->timer, seconds, 0);
-	ev_timer_start(loop_of(s), &s->timer);
+	alarm_start(loop_of(s), &s->timer);
 }
 
 /* For whoever asks what is the matter; `why` is one line. */
