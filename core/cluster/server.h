@@ -48,7 +48,7 @@ struct server {
 	struct opening *opening; /* while OPENING */
 	char sqlstate[6];        /* of what went wrong last; "" where PostgreSQL sent none */
 	char error[256];         /* one line, no secrets */
-	void *session;           /* what the router knows of its session; NULL: nothing yet */
+	void *session;           /* what the router or prepared.h knows of it; NULL: nothing */
 	void (*session_free)(void *session);
 	void *cancel; /* a cancel request under way for it, of the router's */
 };
