@@ -5,6 +5,10 @@ CC      ?= gcc
 PREFIX  ?= /usr/local
 LUA     ?= lua5.4
 DESTDIR ?=
+OBJCOPY ?= objcopy
+
+VERSION := $(shell sed -n 's/^\#define MOONGATE_VERSION "\(.*\)"/\1/p' core/base/version.h)
+SONAME  := libmoongate.so.0
 
 # What Debian 12 calls the things that we need: to build and run, to test, to compare speed with.
 RUN_PACKAGES   := gcc pkg-config libev-dev libpq-dev liblua5.4-dev lua5.4 libpg-query-dev \
@@ -26,16 +30,17 @@ LDFLAGS   += $(SANITIZE) -pthread
 LDLIBS    += $(shell pkg-config --libs $(PKGS)) -lev -lpg_query -lm
 PG_SERVER := $(shell pg_config --includedir-server 2>/dev/null)
 
-# Rooms, lowest first; the module is all but the router.
+# Rooms, lowest first; the module has all of the upper line, libmoongate the API on top of them.
 MODULE_ROOMS := base wire sql cluster script
 MODULE_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(MODULE_ROOMS:%=core/%/*.c)))
+API_OBJ      := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/api/*.c))
 ROUTER_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/router/*.c))
 UNIT_ROUTER  := $(addprefix $(BUILD)/core/router/,cancel_key.o login.o own_sql.o settings.o settings_sql.o statement.o edits.o \
                   json.o query_log.o query_log_moongate.o tally.o)
 CHAOS_TOOLS  := $(BUILD)/tests/fault_proxy $(BUILD)/tests/chaos_load
 FORK         := $(BUILD)/tests/fork.so
 UNIT_TESTS   := $(patsubst tests/core/%.c,$(BUILD)/tests/%,$(wildcard tests/core/test_*.c))
-C_FILES      := $(wildcard core/*/*.[ch] tests/core/*.[ch] tests/support/*.[ch] tests/chaos/*.[ch])
+C_FILES      := $(wildcard core/*.h core/*/*.[ch] tests/core/*.[ch] tests/support/*.[ch] tests/chaos/*.[ch])
 LUA_FILES    := $(shell find lua scripts examples tests -name '*.lua' 2>/dev/null)
 
 # `make V=1` shows the commands themselves.
@@ -47,7 +52,7 @@ ASAN := BUILD=$(BUILD)/asan OPTIMIZE="-O1 -g" \
         SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-clients deps-patroni deps-bench all run test test-chaos test-patroni test-model test-regress unit unit-build lint bench asan install clean
+.PHONY: help deps deps-test deps-clients deps-patroni deps-bench all run test test-chaos test-patroni test-model test-regress unit unit-build lint bench asan library install uninstall dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -68,7 +73,7 @@ deps-patroni: ## install Patroni and etcd for the tests (optional)
 deps-bench:
 	@sh tests/support/install_packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
 
-all: $(BUILD)/moongate $(BUILD)/lib/moongate/core.so ## build the router and the Lua module
+all: $(BUILD)/moongate $(BUILD)/lib/moongate/core.so library ## build the router, the Lua module and the C library
 
 run: deps ## build, then show the router routing on a throwaway cluster
 	@$(MAKE) --no-print-directory all
@@ -131,11 +136,33 @@ bench-decide: $(BUILD)/tests/bench_decide ## what each step of a decision costs:
 bench-classify: $(BUILD)/tests/bench_classify ## what it costs to say what a statement is
 	@$(BUILD)/tests/bench_classify
 
-install: all ## install the router, its Lua files and the module under $(PREFIX)
+# What `pkg-config --cflags --libs moongate` says: a line each.
+define MOONGATE_PC
+'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
+	'Name: moongate' 'Description: PostgreSQL clusters for C, on a libev loop' 'Version: $(VERSION)' \
+	'Requires: libpq' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lmoongate -lev' \
+	'Libs.private: $(strip $(LDLIBS)) -pthread'
+endef
+
+install: all ## install the router, its Lua files, the module and the C library under $(PREFIX)
 	install -D -m 755 $(BUILD)/moongate $(DESTDIR)$(PREFIX)/bin/moongate
 	install -D -m 755 $(BUILD)/lib/moongate/core.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/moongate/core.so
+	install -D -m 755 $(BUILD)/lib/$(SONAME) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libmoongate.so
+	install -D -m 644 $(BUILD)/lib/libmoongate.a $(DESTDIR)$(PREFIX)/lib/libmoongate.a
+	install -D -m 644 core/moongate.h $(DESTDIR)$(PREFIX)/include/moongate.h
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	printf '%s\n' $(MOONGATE_PC) >$(DESTDIR)$(PREFIX)/lib/pkgconfig/moongate.pc
 	cd lua && find . -name '*.lua' -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/lua/5.4/{} \;
 	cd scripts && find . -name '*.lua' -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/moongate/scripts/{} \;
+
+uninstall: ## remove what `make install` has put under $(PREFIX)
+	cd $(DESTDIR)$(PREFIX) && rm -rf bin/moongate include/moongate.h lib/libmoongate.so lib/$(SONAME) \
+		lib/libmoongate.a lib/pkgconfig/moongate.pc lib/lua/5.4/moongate share/lua/5.4/moongate share/moongate
+
+dist: ## the source archive of what is committed: $(BUILD)/moongate-$(VERSION).tar.gz
+	@mkdir -p $(BUILD)
+	git archive --format=tar --prefix=moongate-$(VERSION)/ HEAD | gzip -9n >$(BUILD)/moongate-$(VERSION).tar.gz
 
 clean: ## remove what was built
 	rm -rf $(BUILD)
@@ -150,12 +177,30 @@ $(BUILD)/lib/moongate/core.so: $(MODULE_OBJ)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(LDFLAGS) -shared $(STAYS) -o $@ $^ $(LDLIBS)
 
+# The C library: of all that is in it, moongate.h can be called, and no more.
+library: $(BUILD)/lib/libmoongate.so $(BUILD)/lib/libmoongate.a
+
+$(BUILD)/lib/$(SONAME): $(MODULE_OBJ) $(API_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CC) $(LDFLAGS) -shared $(STAYS) -Wl,-soname,$(SONAME) \
+		-Wl,--version-script,core/api/exports.map -o $@ $^ $(LDLIBS)
+
+$(BUILD)/lib/libmoongate.so: $(BUILD)/lib/$(SONAME)
+	@ln -sf $(SONAME) $@
+
+$(BUILD)/lib/libmoongate.a: $(MODULE_OBJ) $(API_OBJ)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(call say,AR)$(LD) -r -o $(@D)/libmoongate.o $^
+	@$(OBJCOPY) --wildcard --keep-global-symbol='moongate_*' $(@D)/libmoongate.o
+	@$(AR) rcs $@ $(@D)/libmoongate.o && rm $(@D)/libmoongate.o
+
 .PHONY: unit-tests
 unit-tests: $(UNIT_TESTS)
 
-$(BUILD)/tests/%: tests/core/%.c $(MODULE_OBJ) $(UNIT_ROUTER)
+$(BUILD)/tests/%: tests/core/%.c $(MODULE_OBJ) $(API_OBJ) $(UNIT_ROUTER)
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes -Itests/core -MMD -MP $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(UNIT_ROUTER) $(LDLIBS) -lcmocka
+	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes -Itests/core -MMD -MP $(LDFLAGS) -o $@ $< $(MODULE_OBJ) $(API_OBJ) $(UNIT_ROUTER) $(LDLIBS) -lcmocka
 
 # It counts allocations, inside of the libraries that are linked into it.
 $(BUILD)/tests/bench_decide: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
@@ -187,4 +232,4 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(MODULE_OBJ:.o=.d) $(ROUTER_OBJ:.o=.d) $(UNIT_TESTS:=.d)
+-include $(MODULE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(ROUTER_OBJ:.o=.d) $(UNIT_TESTS:=.d)

@@ -8,7 +8,7 @@ build=${BUILD:-build}
 jobs=$(nproc)
 problems=0
 
-c_files=$(find core tests -name '*.[ch]' | sort)
+c_files=$(find core examples tests -name '*.[ch]' | sort)
 lua_files=$(find lua scripts examples tests -name '*.lua' 2>/dev/null | sort)
 shell_files=$(find tests scripts .ci -type f \( -name '*.sh' -o -path '.ci/*' \) 2>/dev/null | sort)
 

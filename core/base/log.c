@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -133,4 +134,14 @@ bool log_level_parse(const char *name, enum log_level *level)
 			return true;
 		}
 	return false;
+}
+
+struct log log_by_environment(void)
+{
+	struct log log = {.level = LOG_WARN, .fd = STDERR_FILENO};
+	const char *name = getenv("MOONGATE_LOG");
+	if (name && !log_level_parse(name, &log.level))
+		log_warn(&log, "MOONGATE_LOG is none of debug, info, warn, error, off",
+		         LOG_T("value", name));
+	return log;
 }

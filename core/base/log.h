@@ -52,4 +52,8 @@ void log_write(const struct log *log, enum log_level level, const char *msg,
 /* "debug", "info", "warn", "error", "off" to a level; false where it is none of them. */
 bool log_level_parse(const char *name, enum log_level *level);
 
+/* For what lives in somebody else's process: warnings to standard error, or what MOONGATE_LOG in
+ * the environment says. */
+struct log log_by_environment(void);
+
 #endif

@@ -82,15 +82,20 @@ static void let_hooks_run(lua_State *L)
 	lua_call(L, 0, 0);
 }
 
-void blocking_turn(lua_State *L, struct state *s, int flags)
+void blocking_poll(struct state *s)
 {
-	ev_run(s->context->loop, flags);
 	LIST_EACH (&s->polled, link) {
 		struct blocking *b = LIST_ENTRY(link, struct blocking, link);
 		if (!b->done && b->poll(b))
 			blocking_finish(b);
 	}
 	foreign_wake(s);
+}
+
+void blocking_turn(lua_State *L, struct state *s, int flags)
+{
+	ev_run(s->context->loop, flags);
+	blocking_poll(s);
 	let_hooks_run(L);
 }
 

@@ -36,25 +36,26 @@ static void home_free(struct home *home)
 	free(home);
 }
 
+static void leave_host(struct state *s)
+{
+	if (!s->hosted)
+		return;
+	ev_ref(s->context->loop);
+	ev_prepare_stop(s->context->loop, &s->turn);
+	ev_idle_stop(s->context->loop, &s->busy);
+	s->hosted = false;
+}
+
 /* Goes last: in a state that is closed, finalizers run in the reverse order of creation. */
 static int state_gc(lua_State *L)
 {
 	struct state *s = lua_touserdata(L, 1);
+	leave_host(s);
 	classifier_free(s->classifier);
 	s->classifier = NULL;
 	home_free(s->home);
 	s->home = NULL;
 	return 0;
-}
-
-static struct log default_log(void)
-{
-	struct log log = {.level = LOG_WARN, .fd = STDERR_FILENO};
-	const char *name = getenv("MOONGATE_LOG");
-	if (name && !log_level_parse(name, &log.level))
-		log_warn(&log, "MOONGATE_LOG is none of debug, info, warn, error, off",
-		         LOG_T("value", name));
-	return log;
 }
 
 static void stand_still(struct home *home)
@@ -90,7 +91,7 @@ static struct home *home_new(void)
 	home->fd = home->alarm_fd = home->timed_fd = -1;
 	struct context *c = &home->context;
 	c->pid = getpid();
-	c->log = default_log();
+	c->log = log_by_environment();
 	random_secret(&c->random, sizeof c->random);
 	c->loop = ev_loop_new(EVFLAG_AUTO);
 	if (c->loop) {
@@ -193,7 +194,7 @@ void state_enter(lua_State *L, struct state *s, const char *what)
 	state_check(L, s, what);
 	state_settle(L, s);
 	unsigned others = s->entered++;
-	if (others > (s->driven ? 1 : 0)) {
+	if (s->hosted || others > (s->driven ? 1 : 0)) {
 		ev_now_update(s->context->loop); /* a task may have worked long */
 		return;
 	}
@@ -203,6 +204,6 @@ void state_enter(lua_State *L, struct state *s, const char *what)
 
 void state_leave(struct state *s)
 {
-	if (--s->entered == 0)
+	if (--s->entered == 0 && !s->hosted)
 		stand_still(s->home);
 }

@@ -33,7 +33,10 @@ struct state {
 	struct list waiting, polled; /* struct blocking: those of operations, and of conditions */
 	struct list answered;        /* of those, what foreign loops have to be told of */
 	struct tasks tasks;
-	bool embedded; /* it may run the loop: queries, health; not so inside of the router */
+	bool embedded;   /* it may run the loop: queries, health; not so inside of the router */
+	bool hosted;     /* and the loop is a program's, which runs it all the time: see embed.h */
+	ev_prepare turn; /* hosted: resumes tasks */
+	ev_idle busy;    /* hosted: while some are ready already */
 	struct classifier *classifier; /* made at first need */
 	struct fence fence;
 	bool loading;      /* a script is: what it makes stays */
@@ -83,8 +86,8 @@ void state_settle(lua_State *L, struct state *state);
  * be waited for. */
 void state_check_own(lua_State *L, const struct context *context);
 
-/* The loop runs between these two calls only, and no time passes for its timers outside of them;
- * pairs of them nest, in any order. Raises as state_check(). */
+/* The loop runs between these two calls only, and no time passes for its timers outside of them,
+ * unless it is a program's; pairs of them nest, in any order. Raises as state_check(). */
 void state_enter(lua_State *L, struct state *state, const char *what);
 void state_leave(struct state *state);
 

@@ -163,7 +163,8 @@ describe("the example", function()
   it("opens with one sentence that says what it shows", function()
     for entry in uv.fs_scandir_next, uv.fs_scandir "examples" do
       local file = assert(io.open("examples/" .. entry))
-      assert.matches("^%-%- Shows ", file:read "l", entry)
+      local line = file:read "l"
+      assert.is_truthy(line:find "^%-%- Shows " or line:find "^/%* [%w_]+%.c %- Shows ", entry)
       file:close()
     end
   end)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # check_symbols.sh - proves of what was built: no mutable variable outlives a function but in main.c, each
-# library is called from its room alone, and the Lua module exports one symbol.
+# library is called from its room alone, the Lua module exports one symbol, and the C library those of
+# moongate.h.
 #
 #   sh check_symbols.sh BUILD        exit status 1 where it is not so
 #
@@ -27,7 +28,7 @@ foreign_calls() {
 				print file ": calls " $2 ", which only core/" room " may"; found = 1
 			}
 		}
-		{ only("^luaL?_", "script"); only("^PQ", "(cluster|script|router)"); only("^ares_", "cluster"); only("^(curl_easy|curl_multi|curl_url|json_object|json_load)", "cluster")
+		{ only("^luaL?_", "script"); only("^PQ", "(cluster|script|router|api)"); only("^ares_", "cluster"); only("^(curl_easy|curl_multi|curl_url|json_object|json_load)", "cluster")
 		  only("^pg_query_", "sql"); only("^MHD_", "router") }
 		END { exit found }'
 }
@@ -40,6 +41,17 @@ exports() {
 		      exit found || !entry }'
 }
 
+# The functions that core/moongate.h declares.
+declared=$(tr '\n' ' ' <core/moongate.h | grep -o 'MOONGATE_API [^(;]*(' | grep -o 'moongate_[a-z_]*($' | tr -d '(' | sort)
+
+# exports_declared LIBRARY NM_OPTION
+exports_declared() {
+	exported=$(nm "$2" --defined-only --extern-only "$1" | awk 'NF == 3 { print $3 }' | sort)
+	[ "$exported" = "$declared" ] && return
+	echo "$1: exports" $exported "and not" $declared
+	return 1
+}
+
 for object in "$build"/core/*/*.o; do
 	[ -e "$object" ] || { echo "$build: no objects; run make all" && exit 1; }
 	source=core/${object#"$build"/core/}
@@ -48,4 +60,6 @@ for object in "$build"/core/*/*.o; do
 	foreign_calls "$object" || status=1
 done
 exports "$build/lib/moongate/core.so" || status=1
+exports_declared "$build/lib/libmoongate.so" -D || status=1
+exports_declared "$build/lib/libmoongate.a" -g || status=1
 exit $status
