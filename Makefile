@@ -196,7 +196,7 @@ $(BUILD)/lib/libmoongate.a: $(MODULE_OBJ) $(API_OBJ)
 	@$(AR) rcs $@ $(@D)/libmoongate.o && rm $(@D)/libmoongate.o
 
 .PHONY: unit-tests
-unit-tests: $(UNIT_TESTS)
+unit-tests: $(UNIT_TESTS) $(BUILD)/tests/live_api
 
 $(BUILD)/tests/%: tests/core/%.c $(MODULE_OBJ) $(API_OBJ) $(UNIT_ROUTER)
 	@mkdir -p $(@D)
@@ -232,4 +232,4 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(MODULE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(ROUTER_OBJ:.o=.d) $(UNIT_TESTS:=.d)
+-include $(MODULE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(ROUTER_OBJ:.o=.d) $(UNIT_TESTS:=.d) $(BUILD)/tests/live_api.d

@@ -69,6 +69,11 @@ MOONGATE_API void moongate_free(struct moongate *m);
  * False: there is no such level. */
 MOONGATE_API bool moongate_log(struct moongate *m, const char *level, int fd);
 
+/* Where scripts and moongate_open_lua() look for the Lua files of moongate: patterns as in Lua's
+ * package.path. They are found without it where the library was installed by `make install`. False:
+ * out of memory. */
+MOONGATE_API bool moongate_lua_path(struct moongate *m, const char *path);
+
 /* ---- what a statement is: no database needed ---- */
 
 enum moongate_intent {

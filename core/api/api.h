@@ -21,6 +21,7 @@
 struct moongate {
 	struct context context;
 	struct classifier *classifier;
+	char *lua_path; /* NULL: places_lua_path() */
 	struct list clusters;
 	struct list due;     /* pending ones whose callbacks are to run, in that order */
 	ev_watcher deliver;  /* never started, but fed */

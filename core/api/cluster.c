@@ -211,7 +211,8 @@ struct moongate_cluster *moongate_open_script(struct moongate *m, const char *pa
 	if (!c)
 		return NULL;
 	char lua_path[PLACES_SIZE];
-	const struct script_options options = {.lua_path = places_lua_path(lua_path)};
+	const struct script_options options = {.lua_path = m->lua_path ? m->lua_path
+	                                                               : places_lua_path(lua_path)};
 	c->script = script_load(&m->context, path, &options, error, error_size);
 	if (c->script)
 		choose(c, path, database, &to);

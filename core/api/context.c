@@ -54,6 +54,7 @@ static void destroy(struct moongate *m)
 		ev_clear_pending(m->context.loop, &m->deliver);
 	resolver_free(m->context.resolver);
 	classifier_free(m->classifier);
+	free(m->lua_path);
 	free(m);
 }
 
@@ -105,6 +106,16 @@ bool moongate_log(struct moongate *m, const char *level, int fd)
 	if (!log_level_parse(level, &m->context.log.level))
 		return false;
 	m->context.log.fd = fd;
+	return true;
+}
+
+bool moongate_lua_path(struct moongate *m, const char *path)
+{
+	char *copy = strdup(path);
+	if (!copy)
+		return false;
+	free(m->lua_path);
+	m->lua_path = copy;
 	return true;
 }
 

@@ -7,5 +7,6 @@
 bool moongate_open_lua(struct moongate *m, struct lua_State *L)
 {
 	char lua_path[PLACES_SIZE];
-	return m->context.loop && embed(L, &m->context, places_lua_path(lua_path));
+	return m->context.loop &&
+	       embed(L, &m->context, m->lua_path ? m->lua_path : places_lua_path(lua_path));
 }

@@ -9,8 +9,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* PREFIX/lib/libmoongate.so has them in PREFIX/share; build/lib/libmoongate.so in the checkout. So
- * has a program that the archive is linked into, from its own folder. */
+/* From the folder of the library: installed, installed where folders are named after machines, and
+ * in the checkout's build/lib. From the folder of a program that has the archive in it: PREFIX/bin.
+ */
+static const char *const places[] = {"../share/lua/5.4", "../../share/lua/5.4", "../../lua"};
+#define PLACES (sizeof places / sizeof *places)
+
 const char *places_lua_path(char *path)
 {
 	char file[PATH_MAX], probe[PATH_MAX + 64];
@@ -18,10 +22,14 @@ const char *places_lua_path(char *path)
 	if (!dladdr((const void *)moongate_version, &info) || !info.dli_fname)
 		info.dli_fname = "";
 	snprintf(file, sizeof file, "%s", info.dli_fname);
-	const char *folder = dirname(file), *place = "../share/lua/5.4";
-	snprintf(probe, sizeof probe, "%s/../../lua/moongate/init.lua", folder);
-	if (access(probe, R_OK) == 0)
-		place = "../../lua";
+	const char *folder = dirname(file), *place = places[0];
+	for (size_t i = 0; i < PLACES; i++) {
+		snprintf(probe, sizeof probe, "%s/%s/moongate/init.lua", folder, places[i]);
+		if (access(probe, R_OK) != 0)
+			continue;
+		place = places[i];
+		break;
+	}
 	snprintf(path, PLACES_SIZE, "%s/%s/?.lua;%s/%s/?/init.lua", folder, place, folder, place);
 	return path;
 }

@@ -3,6 +3,7 @@
 #include "script/embed.h"
 
 #include "script/blocking.h"
+#include "script/handles.h"
 #include "script/module.h"
 
 #include <lauxlib.h>
@@ -73,6 +74,28 @@ static int embed_protected(lua_State *L)
 	}
 	watch(state_new(L, context));
 	return 0;
+}
+
+/* core.hosted(): whether a program's loop resumes tasks. */
+static int hosted(lua_State *L)
+{
+	lua_pushboolean(L, state_of(L)->hosted);
+	return 1;
+}
+
+/* core.log_failure(error): of a task that nobody waits for. */
+static int log_failure(lua_State *L)
+{
+	const struct log *log = &state_of(L)->context->log;
+	log_error(log, "task failed", LOG_L("error", luaL_tolstring(L, 1, NULL)));
+	return 0;
+}
+
+void open_embed(lua_State *L)
+{
+	static const luaL_Reg functions[] = {
+	        {"hosted", hosted}, {"log_failure", log_failure}, {NULL, NULL}};
+	luaL_setfuncs(L, functions, 0);
 }
 
 bool embed(lua_State *L, struct context *context, const char *lua_path)

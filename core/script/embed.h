@@ -17,4 +17,7 @@
  * moongate's state already. */
 bool embed(lua_State *L, struct context *context, const char *lua_path);
 
+/* Adds its functions to the table on top of the stack. */
+void open_embed(lua_State *L);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/version.h"
 #include "script/blocking.h"
+#include "script/embed.h"
 #include "script/examples.h"
 #include "script/handles.h"
 #include "script/misuse.h"
@@ -54,6 +55,7 @@ int luaopen_moongate_core(lua_State *L)
 	open_timer(L);
 	open_task(L);
 	open_foreign(L);
+	open_embed(L);
 	open_policy(L);
 	open_examples(L);
 	open_blocking(L);

@@ -16,7 +16,8 @@ local methods = {}
 -- failure was raised somewhere.
 
 ---The moongate.run() under way: its first task, those not over yet, those that have failed.
----@type { main: moongate.Task, live: table<moongate.Task, true>, failed: moongate.Task[], over: boolean? }?
+---Or, `hosted`: in a program whose own loop resumes tasks, those that were spawned outside of any.
+---@type { main: moongate.Task, live: table<moongate.Task, true>, failed: moongate.Task[], over: boolean?, hosted: boolean? }?
 local run
 
 local function check_function(fn, what)
@@ -34,7 +35,11 @@ local function finish(task, status, ...)
   task.status, task.results = status, table.pack(...)
   run.live[task] = nil
   told.left = told.left - 1
-  if status == "failed" then told.failed[#told.failed + 1] = task end
+  if status == "failed" and told.hosted then -- there is no moongate.run() to raise it
+    if #task.watchers == 0 then core.log_failure(task.results[1]) end
+  elseif status == "failed" then
+    told.failed[#told.failed + 1] = task
+  end
   for _, watcher in ipairs(task.watchers) do core.wake(watcher) end
 end
 
@@ -105,12 +110,14 @@ function methods:wait()
   return outcome(self)
 end
 
----Runs `fn(...)` at the same time as the task that calls. It begins when that one waits. It ends
+---Runs `fn(...)` at the same time as the task that calls. It begins when that one waits; or, where
+---a C program runs the loop (moongate_open_lua()), when the loop turns. It ends
 ---where `task:cancel()` is called or, with `local task <close> =`, its maker goes on without it.
 ---@param fn fun(...): ...
 ---@return moongate.Task
 function M.spawn(fn, ...)
   check_function(fn, "moongate.spawn")
+  if not run and core.hosted() then run = { live = {}, failed = {}, left = 0, hosted = true } end
   if not run or run.over then
     core.misuse "moongate.spawn: there is nothing to run it: moongate.run(fn) is not under way"
   end
@@ -122,11 +129,16 @@ end
 ---@return any ...  what it returned; its error, or that of one that nobody has waited for, is raised
 function M.run(fn, ...)
   check_function(fn, "moongate.run")
-  if run then core.misuse "moongate.run: this is inside of one: call the function, or moongate.spawn() it" end
+  local before = run
+  if before and not before.hosted then
+    core.misuse "moongate.run: this is inside of one: call the function, or moongate.spawn() it"
+  elseif before and next(before.live) then
+    core.misuse "moongate.run: the program's loop has tasks under way: moongate.spawn() the function"
+  end
   local this <close> = setmetatable({ live = {}, failed = {}, left = 0 }, {
     __close = function()
       end_run()
-      run = nil
+      run = before
     end,
   })
   run = this

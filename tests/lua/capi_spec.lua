@@ -1,5 +1,6 @@
 -- libmoongate, as `make install` puts it there: a C program finds it by pkg-config, and routes.
 
+local moongate = require "moongate"
 local process = require "moongate.process"
 local shared = require "tests.support.cluster"
 local uv = require "luv"
@@ -77,10 +78,10 @@ describe("libmoongate, installed,", function()
     assert.is_true((found == replica or found == primary) and (slow == replica or slow == primary))
   end
 
+  setup(function() compile("examples/embed.c", folder .. "/embed", { "--cflags", "--libs", "moongate" }) end)
+
   it("is found by pkg-config, and routes a C program's queries on its own loop", function()
-    local program = folder .. "/embed"
-    compile("examples/embed.c", program, { "--cflags", "--libs", "moongate" })
-    local status, output, errors = run({ program }, { DATABASE_REPLICA_URL = pg.replicas[1].url })
+    local status, output, errors = run({ folder .. "/embed" }, { DATABASE_REPLICA_URL = pg.replicas[1].url })
     assert.equal("", errors)
     assert.equal(0, status)
     check(output)
@@ -101,5 +102,90 @@ describe("libmoongate, installed,", function()
     local status, _, errors = run({ folder .. "/embed" }, { DATABASE_URL = "" })
     assert.equal(1, status)
     assert.matches("^embed: DATABASE_URL is not set; it names the primary", errors)
+  end)
+
+  it("finds its Lua files, for a routing script", function()
+    local script = assert(io.open(folder .. "/script.lua", "w"))
+    script:write [[
+      local moongate = require "moongate"
+      local cluster = moongate.cluster(moongate.from_env())
+      return moongate.router { cluster = cluster, policy = require "moongate.policies.read_write_split" }
+    ]]
+    script:close()
+    local source = assert(io.open(folder .. "/script.c", "w"))
+    source:write [[
+      #include <ev.h>
+      #include <moongate.h>
+      #include <stdio.h>
+      int main(void)
+      {
+        char error[512];
+        struct moongate *m = moongate_new(EV_DEFAULT);
+        struct moongate_cluster *c = moongate_open_script(m, "script.lua", NULL, error, sizeof error);
+        puts(c ? "opened" : error);
+        moongate_free(m);
+        return !c;
+      }
+    ]]
+    source:close()
+    compile(folder .. "/script.c", folder .. "/script", { "--cflags", "--libs", "moongate" })
+    local status, output = run { folder .. "/script" }
+    assert.equal("opened\n", output)
+    assert.equal(0, status)
+  end)
+
+  it("comes with the module, for the stock interpreter", function()
+    local status, output, errors = process.run({ "lua5.4", uv.cwd() .. "/examples/hello.lua" }, {
+      cwd = folder,
+      env = environment {
+        DATABASE_URL = pg.primary.url,
+        LUA_PATH = ("%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua"):format(tree, tree),
+        LUA_CPATH = tree .. "/lib/lua/5.4/?.so",
+      },
+    })
+    assert.equal(0, status, errors)
+    assert.matches("^hello from PostgreSQL", output)
+  end)
+
+  it("comes with the router, which finds its Lua files and scripts", function()
+    local status, output, errors = process.run(
+      { tree .. "/bin/moongate", "explain", tree .. "/share/moongate/scripts/read_write_split.lua", "-c", "select 1" },
+      { cwd = folder, env = environment { DATABASE_URL = pg.primary.url } })
+    assert.equal(0, status, errors)
+    assert.matches("replicas", output)
+  end)
+
+  it("goes where DESTDIR and PREFIX say, and away again", function()
+    local stage = folder .. "/stage"
+    make("install", "/usr", "DESTDIR=" .. stage)
+    local staged = files(stage .. "/usr")
+    assert.same(files(tree), staged)
+    for _, path in ipairs { "bin/moongate", "include/moongate.h", "lib/libmoongate.so.0", "lib/pkgconfig/moongate.pc",
+      "lib/lua/5.4/moongate/core.so", "share/lua/5.4/moongate/init.lua" } do
+      assert.is_truthy(uv.fs_stat(stage .. "/usr/" .. path), path)
+    end
+    local pc = assert(io.open(stage .. "/usr/lib/pkgconfig/moongate.pc")):read "a"
+    assert.matches("^prefix=/usr\n", pc)
+    make("uninstall", "/usr", "DESTDIR=" .. stage)
+    assert.same({}, files(stage))
+  end)
+
+  it("has the version that pkg-config says", function()
+    assert.same({ moongate.version }, pkg_config("--modversion", "moongate"))
+  end)
+end)
+
+describe("moongate.h", function()
+  it("does what it says on a real PostgreSQL, under ASan and UBSan", function()
+    local program = BUILD .. "/asan/tests/live_api"
+    if not uv.fs_stat(program) then
+      pending "there is no sanitized build: make unit-build"
+      return
+    end
+    local pg = shared.shared()
+    local env = uv.os_environ()
+    env.DATABASE_URL, env.DATABASE_REPLICA_URL = pg.primary.url, pg.replicas[1].url
+    local status, output, errors = process.run({ program }, { env = env, seconds = 120 })
+    assert.equal(0, status, output .. errors)
   end)
 end)
