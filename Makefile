@@ -160,9 +160,11 @@ uninstall: ## remove what `make install` has put under $(PREFIX)
 	cd $(DESTDIR)$(PREFIX) && rm -rf bin/moongate include/moongate.h lib/libmoongate.so lib/$(SONAME) \
 		lib/libmoongate.a lib/pkgconfig/moongate.pc lib/lua/5.4/moongate share/lua/5.4/moongate share/moongate
 
-dist: ## the source archive of what is committed: $(BUILD)/moongate-$(VERSION).tar.gz
+dist: ## the source archive of what is committed, and its rockspec beside it, in $(BUILD)
 	@mkdir -p $(BUILD)
 	git archive --format=tar --prefix=moongate-$(VERSION)/ HEAD | gzip -9n >$(BUILD)/moongate-$(VERSION).tar.gz
+	sed 's/^version = .*/version = "$(VERSION)-1"/; s/^  url = .*/  url = "moongate-$(VERSION).tar.gz",/' \
+		moongate-scm-1.rockspec >$(BUILD)/moongate-$(VERSION)-1.rockspec
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

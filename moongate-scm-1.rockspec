@@ -1,8 +1,9 @@
 rockspec_format = "3.0"
 package = "moongate"
 version = "scm-1"
+-- `luarocks make` in a checkout; `make dist` writes that of the source archive, which differs in this.
 source = {
-  url = ".", -- `luarocks make` in a checkout
+  url = ".",
 }
 description = {
   summary = "PostgreSQL clusters for Lua: pools, health, read/write routing by Lua policies",

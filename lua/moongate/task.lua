@@ -17,7 +17,7 @@ local methods = {}
 
 ---The moongate.run() under way: its first task, those not over yet, those that have failed.
 ---Or, `hosted`: in a program whose own loop resumes tasks, those that were spawned outside of any.
----@type { main: moongate.Task, live: table<moongate.Task, true>, failed: moongate.Task[], over: boolean?, hosted: boolean? }?
+---@type { main: moongate.Task, live: table<moongate.Task, true>, failed: moongate.Task[], over: true?, hosted: true? }?
 local run
 
 local function check_function(fn, what)

@@ -1,6 +1,8 @@
 -- The rockspec builds and installs a module that works on its own.
 
+local moongate = require "moongate"
 local process = require "moongate.process"
+local shared = require "tests.support.cluster"
 local uv = require "luv"
 
 -- Parts of the router's demo and of the tests, which the module does without.
@@ -27,32 +29,68 @@ describe("the rockspec", function()
     walk "lua/moongate"
   end)
 
-  it("installs it with `luarocks make`", function()
+  -- From a folder where nothing of ours lies: what it prints.
+  local function run(tree, ...)
+    local status, output, errors = process.run({ "lua5.4", ... }, {
+      cwd = tree,
+      env = {
+        PATH = os.getenv "PATH",
+        DATABASE_URL = shared.shared().primary.url,
+        LUA_PATH = ("%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua"):format(tree, tree),
+        LUA_CPATH = tree .. "/lib/lua/5.4/?.so",
+      },
+    })
+    assert.equal(0, status, errors)
+    return output
+  end
+
+  local function luarocks(command, tree, cwd, rockspec, additions)
+    local env = uv.os_environ()
+    for name, value in pairs(additions or {}) do env[name] = value end
+    local status, output, errors = process.run(
+      { "luarocks", "--lua-version", "5.4", command, "--tree", tree, "--deps-mode", "none", rockspec },
+      { seconds = 300, cwd = cwd, env = env })
+    assert.equal(0, status, output .. errors)
+  end
+
+  local folder
+  before_each(function() folder = assert(uv.fs_mkdtemp "/tmp/moongate-rock-XXXXXX") end)
+  after_each(function() process.run { "rm", "-rf", folder } end)
+
+  it("installs a module that works, with `luarocks make` in the checkout", function()
     if not has_luarocks() then
       pending "luarocks is not installed"
       return
     end
-    local tree = assert(uv.fs_mkdtemp "/tmp/moongate-rock-XXXXXX")
-    local status, output, errors = process.run(
-      { "luarocks", "--lua-version", "5.4", "make", "--tree", tree, "--deps-mode", "none", "moongate-scm-1.rockspec" },
-      { seconds = 300 })
-    assert.equal(0, status, output .. errors)
-    local env = {
-      PATH = os.getenv "PATH",
-      LUA_PATH = ("%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua"):format(tree, tree),
-      LUA_CPATH = tree .. "/lib/lua/5.4/?.so",
-    }
-    -- From a folder where nothing of ours lies.
-    status, output, errors = process.run({ "lua5.4", "-e", [[
+    luarocks("make", folder, uv.cwd(), "moongate-scm-1.rockspec")
+    assert.equal("replicas\tfalse\n", run(folder, "-e", [[
       local moongate = require "moongate"
       local cluster <close> = moongate.cluster {
         primary = "postgres://localhost:1/d",
         policy = require "moongate.policies.read_write_split",
       }
       print(cluster:verdict "select 1")
-    ]] }, { env = env, cwd = tree })
-    process.run { "rm", "-rf", tree }
-    assert.equal(0, status, errors)
-    assert.equal("replicas\tfalse\n", output)
+    ]]))
+    assert.matches("^hello from PostgreSQL", run(folder, uv.cwd() .. "/examples/hello.lua"))
+  end)
+
+  it("installs the same from the archive of `make dist`, with `luarocks build` beside it", function()
+    if not has_luarocks() or not uv.fs_stat ".git" then
+      pending "luarocks is not installed, or this is no checkout"
+      return
+    end
+    local name = "moongate-" .. moongate.version
+    local archives = {}
+    for i = 1, 2 do
+      local dist = folder .. "/" .. i
+      local status, output, errors = process.run { "make", "--no-print-directory", "BUILD=" .. dist, "dist" }
+      assert.equal(0, status, output .. errors)
+      archives[i] = assert(io.open(dist .. "/" .. name .. ".tar.gz", "rb")):read "a"
+    end
+    assert.is_true(archives[1] == archives[2], "the archive differs from run to run")
+    local tree = folder .. "/tree"
+    luarocks("build", tree, folder .. "/1", name .. "-1.rockspec", { OPTIMIZE = "-O0", MAKEFLAGS = "-j2" })
+    assert.matches("^hello from PostgreSQL", run(tree, uv.cwd() .. "/examples/hello.lua"))
+    assert.equal(moongate.version .. "\n", run(tree, "-e", [[print(require "moongate".version)]]))
   end)
 end)
