@@ -175,7 +175,10 @@ static void start(struct moongate_pending *p, const struct facts *facts, struct 
 		pending_due(p);
 		return;
 	}
-	const struct operation_statement statement = {.to = aim(p, &v, &need),
+	const struct dispatch_request to = aim(p, &v, &need);
+	if (to.route)
+		query->timeout = route_config(to.route)->timeout;
+	const struct operation_statement statement = {.to = to,
 	                                              .query = *query,
 	                                              .intent = facts->intent,
 	                                              .fingerprint = facts->fingerprint,
@@ -221,12 +224,11 @@ static void note_read(struct moongate_cluster *c, const struct endpoint *e)
 	c->need.reader_incarnation = e->incarnation;
 }
 
-static void tell_error(struct moongate_pending *p)
+static void tell_error(struct moongate_pending *p, const struct endpoint *e)
 {
 	struct moongate_cluster *c = p->cluster;
-	const struct query_error error = {.sqlstate = p->op.sqlstate,
-	                                  .message = p->op.message,
-	                                  .endpoint = p->op.dispatch.endpoint};
+	const struct query_error error = {
+	        .sqlstate = p->op.sqlstate, .message = p->op.message, .endpoint = e};
 	if (!c->policy || !policy_hears(c->policy, HOOK_ERROR))
 		return;
 	const struct query q =
@@ -273,7 +275,7 @@ void query_conclude(struct moongate_pending *p)
 	if (!c || !p->op.query.sql || p->sqlstate)
 		return;
 	if (*p->op.sqlstate)
-		tell_error(p);
+		tell_error(p, e);
 	note_write(p);
 	if (e)
 		note_read(c, e);

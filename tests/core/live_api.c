@@ -300,6 +300,36 @@ static void asks_a_policy_about_statements_and_blocks(void **state)
 	moongate_release(connection);
 }
 
+static const char with_hooks[] =
+        "local moongate = require 'moongate' "
+        "local failed = 0 "
+        "local policy = function(cluster) "
+        "local hasty = moongate.timeout(cluster:route { to = 'primary' }, 0.05) "
+        "return { on_error = function(query, error) failed = failed + 1 end, "
+        "route = function(query) "
+        "if query.kind == 'show' then return moongate.reject(failed .. ' have failed') end "
+        "return hasty end } end "
+        "return moongate.router { cluster = moongate.cluster { primary = '%s', policy = policy } }";
+
+static void tells_a_policy_of_errors_and_keeps_to_its_timeouts(void **state)
+{
+	struct api *a = *state;
+	char script[1024];
+	moongate_close(a->c);
+	snprintf(script, sizeof script, with_hooks, getenv("DATABASE_URL"));
+	open_script(a, NULL, script);
+	if (!a->c)
+		fail_msg("%s", a->error);
+	struct heard heard =
+	        answer(a, &(struct moongate_statement){.sql = "select 1 from pg_sleep(30)",
+	                                               .intent = MOONGATE_READ});
+	assert_string_equal("57014", heard.sqlstate);
+	heard = answer(a, &(struct moongate_statement){.sql = "select no_such_column"});
+	assert_string_equal("42703", heard.sqlstate);
+	heard = answer(a, &(struct moongate_statement){.sql = "show port"});
+	assert_string_equal("2 have failed", heard.message);
+}
+
 static void shows_its_endpoints(void **state)
 {
 	struct api *a = *state;
@@ -462,6 +492,7 @@ int main(void)
 	        TEST(gives_up_what_takes_too_long),
 	        TEST(closes_with_queries_on_the_way),
 	        TEST(asks_a_policy_about_statements_and_blocks),
+	        TEST(tells_a_policy_of_errors_and_keeps_to_its_timeouts),
 	        TEST(shows_its_endpoints),
 	        TEST(tasks_of_lua_go_on_with_the_programs_loop),
 	        TEST(lua_blocks_by_running_the_programs_loop),
