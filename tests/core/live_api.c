@@ -58,7 +58,8 @@ static bool is_at(const struct heard *heard, const char *variable)
 static void takes_text_binary_and_null(void **state)
 {
 	struct api *a = *state;
-	const char *values[] = {"7", "\0\1", NULL};
+	char seven[] = "7";
+	const char *values[] = {seven, "\0\1", NULL};
 	const struct moongate_statement statement = {
 	        .sql = "select concat_ws(',', $1::int + 1, encode($2::bytea, 'hex'), $3::text is "
 	               "null)",
@@ -69,7 +70,8 @@ static void takes_text_binary_and_null(void **state)
 	        .types = (const Oid[]){23, 0, 0}};
 	struct heard heard = {.keeps = true};
 	assert_non_null(moongate_query(a->c, &statement, on_done, &heard));
-	values[0] = values[1] = "copied before it has returned";
+	seven[0] = 'x'; /* it was copied */
+	values[1] = NULL;
 	wait_for(a, &heard, 1);
 	assert_value("8,0001,t", &heard);
 	assert_string_equal("8,0001,t", PQgetvalue(heard.kept, 0, 0));
@@ -435,6 +437,41 @@ static void lua_blocks_by_running_the_programs_loop(void **state)
 	ev_run(a->loop, 0); /* which returns */
 }
 
+static void tasks_of_lua_that_yield_do_not_wait_for_events(void **state)
+{
+	struct api *a = *state;
+	lua_State *L = open_lua(a);
+	ev_timer timer;
+	unsigned ticks = 0;
+	moongate_close(a->c);
+	ev_timer_init(&timer, on_tick, 1000, 0); /* till then nothing wakes the loop */
+	timer.data = &ticks;
+	ev_timer_start(a->loop, &timer);
+	run_lua(L, "require 'moongate'.spawn(function() "
+	           "for _ = 1, 50 do coroutine.yield() end done = true end)");
+	while (!is_true(L, "done"))
+		ev_run(a->loop, EVRUN_ONCE);
+	ev_timer_stop(a->loop, &timer);
+	lua_close(L);
+}
+
+static void time_goes_on_while_the_program_works(void **state)
+{
+	struct api *a = *state;
+	unsigned ticks = 0;
+	ev_timer timer;
+	lua_State *L = open_lua(a);
+	run_lua(L, connects);
+	run_lua(L, "cluster:value 'select 1'");
+	ev_timer_init(&timer, on_tick, 0.1, 0);
+	timer.data = &ticks;
+	ev_timer_start(a->loop, &timer);
+	usleep(150000);
+	run_lua(L, "cluster:value 'select 1'");
+	assert_int_equal(1, ticks); /* the call ran the loop, where the timer was due */
+	lua_close(L);
+}
+
 static void a_task_that_fails_is_logged_where_nobody_waits(void **state)
 {
 	struct api *a = *state;
@@ -496,6 +533,8 @@ int main(void)
 	        TEST(shows_its_endpoints),
 	        TEST(tasks_of_lua_go_on_with_the_programs_loop),
 	        TEST(lua_blocks_by_running_the_programs_loop),
+	        TEST(tasks_of_lua_that_yield_do_not_wait_for_events),
+	        TEST(time_goes_on_while_the_program_works),
 	        TEST(a_task_that_fails_is_logged_where_nobody_waits),
 	        TEST(a_lua_state_may_be_closed_with_tasks_under_way),
 	};
