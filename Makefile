@@ -40,6 +40,7 @@ UNIT_ROUTER  := $(addprefix $(BUILD)/core/router/,cancel_key.o login.o own_sql.o
 CHAOS_TOOLS  := $(BUILD)/tests/fault_proxy $(BUILD)/tests/chaos_load
 FORK         := $(BUILD)/tests/fork.so
 UNIT_TESTS   := $(patsubst tests/core/%.c,$(BUILD)/tests/%,$(wildcard tests/core/test_*.c))
+LIVE_TESTS   := $(patsubst tests/core/%.c,$(BUILD)/tests/%,$(wildcard tests/core/live_*.c))
 C_FILES      := $(wildcard core/*.h core/*/*.[ch] tests/core/*.[ch] tests/support/*.[ch] tests/chaos/*.[ch])
 LUA_FILES    := $(shell find lua scripts examples tests -name '*.lua' 2>/dev/null)
 
@@ -198,7 +199,7 @@ $(BUILD)/lib/libmoongate.a: $(MODULE_OBJ) $(API_OBJ)
 	@$(AR) rcs $@ $(@D)/libmoongate.o && rm $(@D)/libmoongate.o
 
 .PHONY: unit-tests
-unit-tests: $(UNIT_TESTS) $(BUILD)/tests/live_api
+unit-tests: $(UNIT_TESTS) $(LIVE_TESTS)
 
 $(BUILD)/tests/%: tests/core/%.c $(MODULE_OBJ) $(API_OBJ) $(UNIT_ROUTER)
 	@mkdir -p $(@D)
@@ -234,4 +235,4 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(MODULE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(ROUTER_OBJ:.o=.d) $(UNIT_TESTS:=.d) $(BUILD)/tests/live_api.d
+-include $(MODULE_OBJ:.o=.d) $(API_OBJ:.o=.d) $(ROUTER_OBJ:.o=.d) $(UNIT_TESTS:=.d) $(LIVE_TESTS:=.d)

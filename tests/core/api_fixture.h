@@ -98,6 +98,15 @@ static inline void open_at(struct api *a, const char *primary, const char *repli
 		fail_msg("%s", a->error);
 }
 
+/* With a cluster on the PostgreSQL that the environment names. */
+static inline int api_set_up_live(void **state)
+{
+	api_set_up(state);
+	struct api *a = *state;
+	open_at(a, getenv("DATABASE_URL"), getenv("DATABASE_REPLICA_URL"));
+	return 0;
+}
+
 /* The script's text lies in a file for as long as it is loaded. */
 static inline void open_script(struct api *a, const char *database, const char *text)
 {

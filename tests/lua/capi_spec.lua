@@ -176,8 +176,8 @@ describe("libmoongate, installed,", function()
 end)
 
 describe("moongate.h", function()
-  it("does what it says on a real PostgreSQL, under ASan and UBSan", function()
-    local program = BUILD .. "/asan/tests/live_api"
+  local function run(name)
+    local program = BUILD .. "/asan/tests/" .. name
     if not uv.fs_stat(program) then
       pending "there is no sanitized build: make unit-build"
       return
@@ -186,6 +186,12 @@ describe("moongate.h", function()
     local env = uv.os_environ()
     env.DATABASE_URL, env.DATABASE_REPLICA_URL = pg.primary.url, pg.replicas[1].url
     local status, output, errors = process.run({ program }, { env = env, seconds = 120 })
-    assert.equal(0, status, output .. errors)
-  end)
+    local said = output .. errors
+    assert.is_truthy(said:find "%[  PASSED  %] %d+ test", said) -- else a signal has ended it
+    assert.equal(0, status, said)
+  end
+
+  it("does what it says on a real PostgreSQL, under ASan and UBSan", function() run "live_api" end)
+
+  it("does what it says of Lua states, under ASan and UBSan", function() run "live_lua" end)
 end)
