@@ -134,6 +134,52 @@ describe("libmoongate, installed,", function()
     assert.equal(0, status)
   end)
 
+  describe("as docs/embedding.md shows it,", function()
+    local function blocks(language)
+      local list = {}
+      local page = assert(io.open("docs/embedding.md")):read "a"
+      for block in page:gmatch("\n```" .. language .. "\n(.-\n)```") do list[#list + 1] = block end
+      return list
+    end
+
+    local function write(name, text)
+      local file = assert(io.open(folder .. "/" .. name, "w"))
+      file:write(text)
+      file:close()
+      return folder .. "/" .. name
+    end
+
+    it("compiles, block by block", function()
+      local all = blocks "c"
+      assert.is_true(#all > 5)
+      for _, block in ipairs(all) do
+        local source = block:find "#include" and block or "#include <moongate.h>\n#include <stdio.h>\n" .. block
+        compile(write("block.c", source), folder .. "/block.o",
+          { "--cflags", "moongate", "lua5.4" }, "-c", "-Wno-unused-function")
+      end
+    end)
+
+    it("asks a query", function()
+      compile(write("query.c", blocks "c"[1]), folder .. "/query", { "--cflags", "--libs", "moongate" })
+      local status, output, errors = run { folder .. "/query" }
+      assert.equal(("postgres, from 127.0.0.1:%d\n"):format(pg.primary.port), output, errors)
+      assert.equal(0, status)
+    end)
+
+    it("checks its routing script", function()
+      local status, output, errors = run { tree .. "/bin/moongate", "check", write("routes.lua", blocks "lua"[1]) }
+      assert.equal(0, status, output .. errors)
+    end)
+
+    it("runs Lua's tasks on the program's loop", function()
+      local programs = blocks "c"
+      compile(write("host.c", programs[#programs]), folder .. "/host", { "--cflags", "--libs", "moongate", "lua5.4" })
+      local status, output, errors = run { folder .. "/host", write("tasks.lua", blocks "lua"[2]) }
+      assert.equal("3\n", output, errors)
+      assert.equal(0, status)
+    end)
+  end)
+
   it("comes with the module, for the stock interpreter", function()
     local status, output, errors = process.run({ "lua5.4", uv.cwd() .. "/examples/hello.lua" }, {
       cwd = folder,
