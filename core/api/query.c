@@ -246,7 +246,7 @@ static const struct endpoint *endpoint_of(const struct moongate_pending *p)
 static void lend(struct moongate_pending *p)
 {
 	struct moongate_connection *connection = p->lends;
-	if (!p->op.server) {
+	if (!p->cluster || !p->op.server) {
 		free(connection);
 		p->lends = NULL;
 		return;
