@@ -56,13 +56,14 @@ MOONGATE_API const char *moongate_version(void);
 
 /* `loop` stays the caller's, and must outlive the context. NULL: nothing can be opened, and
  * moongate_classify() is all that there is. It logs warnings to standard error, or what
- * MOONGATE_LOG in the environment says: debug, info, warn, error, off. NULL: out of memory or
- * descriptors. */
+ * MOONGATE_LOG in the environment says: debug, info, warn, error, off. The loop's ev_userdata() has
+ * to be NULL, and to stay so. NULL: it is not, or out of memory or descriptors. */
 MOONGATE_API struct moongate *moongate_new(struct ev_loop *loop);
 
 /* Closes its clusters; callbacks that have not run run now, inside of this call (called in a
- * callback: after that one has returned). Lua states of moongate_open_lua() must be closed before.
- * NULL is fine. */
+ * callback: after that one has returned). Waits a second at most, if statements were given up,
+ * until PostgreSQL has stopped them. Lua states of moongate_open_lua() must be closed before. NULL
+ * is fine. */
 MOONGATE_API void moongate_free(struct moongate *m);
 
 /* Log lines (logfmt) of `level` and above go to the descriptor `fd`, which stays the caller's.

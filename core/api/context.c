@@ -3,12 +3,14 @@
 #include "api/api.h"
 #include "base/random.h"
 #include "base/version.h"
+#include "cluster/interrupt.h"
 #include "cluster/resolver.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define STATEMENTS 1000 /* that the classifier remembers */
+#define FAREWELL   1.0  /* s that PostgreSQL has to stop what was given up */
 
 const char *moongate_version(void)
 {
@@ -52,6 +54,8 @@ static void destroy(struct moongate *m)
 {
 	if (m->context.loop)
 		ev_clear_pending(m->context.loop, &m->deliver);
+	if (context_is_own(&m->context))
+		interrupts_end(&m->context, FAREWELL);
 	resolver_free(m->context.resolver);
 	classifier_free(m->classifier);
 	free(m->lua_path);
@@ -68,15 +72,22 @@ static void on_deliver(struct ev_loop *loop, ev_watcher *watcher, int events)
 		destroy(m);
 }
 
+/* alarms.h takes the userdata of a loop for its own, where there is any. */
+static bool fits(struct ev_loop *loop)
+{
+	return !loop || !ev_userdata(loop);
+}
+
 struct moongate *moongate_new(struct ev_loop *loop)
 {
-	struct moongate *m = calloc(1, sizeof *m);
+	struct moongate *m = fits(loop) ? calloc(1, sizeof *m) : NULL;
 	if (!m)
 		return NULL;
 	list_init(&m->clusters);
 	list_init(&m->due);
 	ev_init(&m->deliver, on_deliver);
 	m->context.loop = loop;
+	m->context.pid = getpid();
 	m->context.log = log_by_environment();
 	random_secret(&m->context.random, sizeof m->context.random);
 	m->classifier = classifier_new(STATEMENTS);

@@ -70,6 +70,14 @@ static void needs_a_loop_for_clusters(void **state)
 	moongate_free(m);
 }
 
+static void refuses_a_loop_with_userdata(void **state)
+{
+	struct api *a = *state;
+	ev_set_userdata(a->loop, a);
+	assert_null(moongate_new(a->loop));
+	ev_set_userdata(a->loop, NULL);
+}
+
 static void reads_the_environment(void **state)
 {
 	struct api *a = *state;
@@ -275,6 +283,7 @@ int main(void)
 	        cmocka_unit_test(classifies_without_a_loop),
 	        cmocka_unit_test(needs_a_loop_for_clusters),
 	        TEST(says_what_is_wrong_with_options),
+	        TEST(refuses_a_loop_with_userdata),
 	        TEST(reads_the_environment),
 	        TEST(tells_of_a_failure_from_the_loop_and_once),
 	        TEST(fails_what_is_under_way_as_it_closes),
