@@ -31,7 +31,6 @@ static struct moongate_result result_of(const struct moongate_pending *p)
 
 static void deliver(struct moongate_pending *p)
 {
-	list_remove(&p->due);
 	query_conclude(p);
 	list_remove(&p->link);
 	struct moongate_result result = result_of(p);
@@ -45,8 +44,8 @@ static void deliver(struct moongate_pending *p)
 static void deliver_all(struct moongate *m)
 {
 	m->delivering++;
-	while (!list_empty(&m->due))
-		deliver(LIST_ENTRY(m->due.next, struct moongate_pending, due));
+	for (struct list *first; (first = list_pop(&m->due)) != NULL;)
+		deliver(LIST_ENTRY(first, struct moongate_pending, due));
 	m->delivering--;
 }
 

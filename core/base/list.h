@@ -50,4 +50,16 @@ static inline void list_push_back(struct list *head, struct list *link)
 	list_push_front(head->prev, link);
 }
 
+/* The first one, which is in the list no more; NULL: it is empty. */
+static inline struct list *list_pop(struct list *head)
+{
+	struct list *first = head->next;
+	if (first == head)
+		return NULL;
+	head->next = first->next;
+	first->next->prev = head;
+	list_init(first);
+	return first;
+}
+
 #endif
