@@ -1,6 +1,5 @@
 /* bind_listen.c - core.listen(): what lua/moongate/listen.lua makes its listeners of. */
 /* SPDX-License-Identifier: MIT */
-#include "base/clock.h"
 #include "cluster/alarms.h"
 #include "script/answer.h"
 #include "script/blocking.h"
@@ -15,7 +14,7 @@
 
 /* User value 1: the cluster's userdata. */
 struct listener {
-	struct state *state;
+	struct cluster_handle *owner;
 	struct list calls; /* of tasks that wait for something of it */
 	bool waited_for;   /* one of them for a notification */
 	struct subscription subscription;
@@ -75,7 +74,7 @@ static void call_end(struct blocking *b)
 static struct listener_call *call_begin(lua_State *L, struct listener *l, double seconds,
                                         const char *what)
 {
-	struct listener_call *call = blocking_begin_sized(L, l->state, sizeof *call, what);
+	struct listener_call *call = blocking_begin_sized(L, l->owner->state, sizeof *call, what);
 	call->listener = l;
 	call->seconds = seconds;
 	list_init(&call->link);
@@ -87,7 +86,7 @@ static struct listener_call *call_begin(lua_State *L, struct listener *l, double
 
 static int call_await(lua_State *L, struct listener_call *call, blocking_then_fn *then)
 {
-	struct ev_loop *loop = call->blocking.state->context->loop;
+	struct ev_loop *loop = call->blocking.context->loop;
 	if (over(call))
 		blocking_finish(&call->blocking);
 	else if (isfinite(call->seconds)) {
@@ -115,6 +114,16 @@ static struct listener *check(lua_State *L)
 	return luaL_checkudata(L, 1, LISTENER_HANDLE);
 }
 
+/* Raises, blaming the caller, where it is of no use any more. */
+static struct listener *check_open(lua_State *L, const char *what)
+{
+	struct listener *l = check(L);
+	if (!l->subscription.cluster)
+		misuse(L, "%s: the listener is closed", what);
+	check_own(L, l->owner);
+	return l;
+}
+
 static int asked(lua_State *L, struct blocking *b)
 {
 	const struct subscription *s = &((struct listener_call *)b)->listener->subscription;
@@ -130,11 +139,9 @@ static int asked(lua_State *L, struct blocking *b)
  */
 static int ask(lua_State *L)
 {
-	struct listener *l = check(L);
-	struct subscription *s = &l->subscription;
 	const char *sql = luaL_checkstring(L, 2), *what = luaL_checkstring(L, 3);
-	if (!s->cluster)
-		misuse(L, "%s: the listener is closed", what);
+	struct listener *l = check_open(L, what);
+	struct subscription *s = &l->subscription;
 	bool soon = lua_toboolean(L, 4);
 	struct listener_call *call = call_begin(L, l, s->cluster->pool.acquire_timeout, what);
 	if (!subscription_ask(s, sql))
@@ -181,10 +188,8 @@ static int waited(lua_State *L, struct blocking *b)
  * }, or { reconnected = true }; or nil, message, code, fields. */
 static int wait(lua_State *L)
 {
-	struct listener *l = check(L);
+	struct listener *l = check_open(L, "listener:wait");
 	double seconds = take_patience(L, 2, "listener:wait");
-	if (!l->subscription.cluster)
-		misuse(L, "listener:wait: the listener is closed");
 	if (l->waited_for)
 		misuse(L, "listener:wait: another task waits on this listener already; each may "
 		          "have a listener of its own");
@@ -216,7 +221,7 @@ static int listen_to(lua_State *L)
 	struct cluster_handle *h = check_cluster(L, 1);
 	state_check(L, h->state, "cluster:listen");
 	struct listener *l = lua_newuserdatauv(L, sizeof *l, 1);
-	*l = (struct listener){.state = h->state};
+	*l = (struct listener){.owner = h};
 	list_init(&l->calls);
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1);

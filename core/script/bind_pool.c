@@ -167,7 +167,7 @@ static int drain(lua_State *L)
 		endpoint_drain(h->cluster->endpoints[i], true);
 		call->endpoints |= UINT64_C(1) << i;
 	}
-	alarm_start(h->state->context->loop, &call->looks);
+	alarm_start(call->blocking.context->loop, &call->looks);
 	return blocking_await_poll(L, &call->blocking, drained, push_drained);
 }
 

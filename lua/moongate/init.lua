@@ -48,16 +48,15 @@ cluster_methods.pool = pool.of_cluster
 cluster_methods.health = health.of_cluster
 cluster_methods.reconnect = require "moongate.reconnect"
 cluster_methods.listen = listen.listen
-cluster_methods.notify = listen.notify
 cluster_methods.load_types = types.load
 for _, methods in ipairs { cluster_methods, core.connection_methods } do
   methods.assert_query = queries.assert_query
   methods.pipeline = pipeline
+  methods.notify = listen.notify
 end
 for _, methods in ipairs { core.statement_methods, core.connection_statement_methods } do
   methods.assert_query = queries.assert_query
 end
-core.connection_methods.notify = listen.notify
 
 function cluster_methods.escape_literal(_, text) return (values.escape_literal(text)) end
 

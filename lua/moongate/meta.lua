@@ -204,13 +204,13 @@
 ---@field value fun(self: moongate.Queries, sql: string, ...): any, string?, string?, moongate.ErrorFields?
 ---As query(), but a failure is raised, as a moongate.Error.
 ---@field assert_query fun(self: moongate.Queries, sql: string, ...): table[]
----Notifies those that listen to the channel; in a transaction, when it commits.
----@field notify fun(self: moongate.Queries, channel: string, payload?: string): true?, string?, string?, table?
 ---A statement that each server parses once. Nothing is sent yet.
 ---@field prepare fun(self: moongate.Queries, sql: string): moongate.Statement
 ---What `fn(p)` queues is sent in one round trip, once fn has returned; outside of a transaction all of
 ---it is done, or nothing. The results in order, `n` of them; of a failure, fields.statement is its number.
 ---@field pipeline moongate.PipelineMethod
+---Notifies those that listen to the channel; in a transaction, when it commits.
+---@field notify fun(self: moongate.Queries, channel: string, payload?: string): true?, string?, string?, table?
 
 ---@alias moongate.PipelineMethod
 ---| fun(self, fn: fun(p: moongate.Pipeline), opts?: moongate.CallOptions): table?, string?, string?, table?

@@ -133,4 +133,19 @@ describe("a child of fork()", function()
       end
     ]])
   end)
+
+  it("leaves the parent's listeners alone, and can't use them", function()
+    local lines = lua [[
+      local cluster = moongate.cluster { primary = url }
+      local listener = assert(cluster:listen "fork")
+      child(function()
+        print(pcall(listener.wait, listener))
+        print(pcall(listener.listen, listener, "more"))
+      end)
+      assert(cluster:notify("fork", "heard"))
+      print(listener:wait(5).payload)
+    ]]
+    for i = 1, 2 do assert.matches("^false\t.*:%d+: the cluster was made before fork%(%)", lines[i]) end
+    assert.equal("heard", lines[4])
+  end)
 end)

@@ -129,6 +129,28 @@ describe("a listener", function()
     assert.same({ "went on", "heard" }, order)
   end)
 
+  it("waits in a coroutine of cqueues while others go on", function()
+    local order = {}
+    local controller = require("cqueues").new()
+    controller:wrap(function()
+      local listener <close> = assert(cluster:listen "cqueues")
+      controller:wrap(function()
+        order[#order + 1] = "went on"
+        assert(cluster:notify("cqueues", "heard"))
+      end)
+      local payload = assert(listener:wait(5)).payload
+      order[#order + 1] = payload
+      order[#order + 1] = select(2, listener:wait(0.01))
+      assert.is_true(cluster:reconnect(cluster.primary))
+      assert.equal("57014", (select(3, cluster:pool("write"):with(function()
+        return cluster:pool("write"):drain(0.01)
+      end))))
+    end)
+    assert(controller:loop(20))
+    assert.is_true(controller:empty())
+    assert.same({ "went on", "heard", "timeout" }, order)
+  end)
+
   it("goes through what it hears in a loop, which ends with it", function()
     local heard = {}
     moongate.run(function()
