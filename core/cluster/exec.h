@@ -8,6 +8,7 @@
 #include "cluster/server.h"
 
 struct exec;
+struct flow;
 
 /* Runs exactly once per exec_start() that was not cancelled; never inside of it. `result` is the
  * last one of the string that is not NULL, or the first that failed (of a batch, NULL or that); the
@@ -46,6 +47,7 @@ struct exec_query {
 	                      not. `count` is at least 0 then */
 	bool text_only;    /* a prepared one's results in binary are of no use */
 	struct exec_batch *batch; /* these are run instead of `sql`; NULL: none */
+	struct flow *flow; /* takes the answer bit by bit, see flow.h; NULL: it is taken whole */
 };
 
 /* Statements that go in one round trip, and are one implicit transaction outside of a block: none

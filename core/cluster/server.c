@@ -382,3 +382,11 @@ void server_want_write(struct server *s, bool want)
 	else
 		ev_io_stop(s->context->loop, &s->writer);
 }
+
+void server_want_read(struct server *s, bool want)
+{
+	if (want)
+		ev_io_start(s->context->loop, &s->reader);
+	else
+		ev_io_stop(s->context->loop, &s->reader);
+}

@@ -39,7 +39,7 @@ struct server {
 	struct list link;          /* in its pool's list for this state */
 	PGconn *conn;
 	struct stream stream;      /* raw bytes, once open */
-	ev_io reader, writer;      /* reader runs whenever the server is open */
+	ev_io reader, writer;      /* reader runs while the server is open, but see below */
 	server_event_fn *on_event; /* whoever holds the server */
 	void *holder;
 	double opened, released; /* when */
@@ -83,5 +83,8 @@ void server_hold(struct server *server, server_event_fn *fn, void *holder);
 
 /* Whether to hear of EV_WRITE too. */
 void server_want_write(struct server *server, bool want);
+
+/* Whether to hear of EV_READ; who does not must wish to again before it gives the server away. */
+void server_want_read(struct server *server, bool want);
 
 #endif

@@ -2,19 +2,31 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/answer.h"
 
+#include "script/misuse.h"
+
 #include <stdlib.h>
 
-void open_query_methods(lua_State *L, lua_CFunction query)
+static void add_methods(lua_State *L, lua_CFunction query, int first, int last)
 {
-	static const char *const names[] = {[SHAPE_ROWS] = "query",
-	                                    [SHAPE_ROW] = "one",
-	                                    [SHAPE_VALUE] = "value",
-	                                    [SHAPE_COUNT] = "exec"};
-	for (size_t shape = 0; shape < COUNT(names); shape++) {
+	static const char *const names[] = {
+	        [SHAPE_ROWS] = "query",     [SHAPE_ROW] = "one",     [SHAPE_VALUE] = "value",
+	        [SHAPE_COUNT] = "exec",     [SHAPE_STREAM] = "rows", [SHAPE_COPY_OUT] = "copy_out",
+	        [SHAPE_COPY_IN] = "copy_in"};
+	for (int shape = first; shape <= last; shape++) {
 		lua_pushinteger(L, (lua_Integer)shape);
 		lua_pushcclosure(L, query, 1);
 		lua_setfield(L, -2, names[shape]);
 	}
+}
+
+void open_query_methods(lua_State *L, lua_CFunction query)
+{
+	add_methods(L, query, SHAPE_ROWS, SHAPE_COUNT);
+}
+
+void open_stream_methods(lua_State *L, lua_CFunction query)
+{
+	add_methods(L, query, SHAPE_STREAM, SHAPE_COPY_IN);
 }
 
 static void set_text(lua_State *L, const char *name, const char *value)
@@ -90,9 +102,6 @@ void push_shaped(lua_State *L, const PGresult *result, enum shape shape,
                  const struct row_style *style)
 {
 	switch (shape) {
-	case SHAPE_ROWS:
-		push_rows(L, result, style);
-		break;
 	case SHAPE_ROW:
 		push_first_row(L, result, style);
 		break;
@@ -102,7 +111,45 @@ void push_shaped(lua_State *L, const PGresult *result, enum shape shape,
 	case SHAPE_COUNT:
 		push_affected(L, result);
 		break;
+	default:
+		push_rows(L, result, style);
 	}
+}
+
+const char *answer_refuses(lua_State *L, const struct facts *facts)
+{
+	unsigned copies = facts->effects & (EFFECT_COPY_IN | EFFECT_COPY_OUT);
+	switch (answer_shape(L)) {
+	case SHAPE_COPY_IN:
+		if (copies & EFFECT_COPY_IN || facts->kind == SQL_UNKNOWN)
+			return NULL;
+		return "copy_in() takes COPY ... FROM STDIN, and no other statement";
+	case SHAPE_COPY_OUT:
+		if (copies & EFFECT_COPY_OUT || facts->kind == SQL_UNKNOWN)
+			return NULL;
+		return "copy_out() takes COPY ... TO STDOUT, and no other statement";
+	default:
+		return copies ? OPERATION_COPIES : NULL;
+	}
+}
+
+int raise_failure(lua_State *L)
+{
+	lua_createtable(L, 0, 4);
+	lua_insert(L, -4);
+	lua_setfield(L, -4, "fields");
+	lua_setfield(L, -3, "code");
+	lua_setfield(L, -2, "message");
+	misuse_where(L);
+	lua_setfield(L, -2, "where");
+	luaL_setmetatable(L, ERROR_CLASS);
+	return lua_error(L);
+}
+
+int answer_failure(lua_State *L)
+{
+	enum shape shape = answer_shape(L);
+	return shape == SHAPE_STREAM || shape == SHAPE_COPY_OUT ? raise_failure(L) : 4;
 }
 
 int push_answer(lua_State *L, const struct operation *op, const struct cluster_handle *h)
@@ -112,4 +159,10 @@ int push_answer(lua_State *L, const struct operation *op, const struct cluster_h
 	const struct row_style style = push_style(L, h);
 	push_shaped(L, op->result, answer_shape(L), &style);
 	return 1;
+}
+
+void open_answer(lua_State *L)
+{
+	luaL_newmetatable(L, ERROR_CLASS);
+	lua_setfield(L, -2, "error_metatable");
 }

@@ -6,9 +6,9 @@
 #include "cluster/membership.h"
 #include "cluster/patroni.h"
 #include "cluster/simulate.h"
-#include "script/blocking.h"
 #include "script/examples.h"
 #include "script/fields.h"
+#include "script/flow_handle.h"
 #include "script/handles.h"
 #include "script/loans.h"
 #include "script/misuse.h"
@@ -389,6 +389,7 @@ static int cluster_gc(lua_State *L)
 	struct cluster_handle *h = luaL_checkudata(L, 1, CLUSTER_HANDLE);
 	if (!h->cluster)
 		return 0;
+	flow_handles_abort(h->state, h->cluster, NULL, "57P01", "the cluster was closed");
 	blocking_abort(h->state, h->cluster, NULL, "57P01", "the cluster was closed");
 	loans_end(&h->loans);
 	subscriptions_close(&h->subscriptions);

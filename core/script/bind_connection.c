@@ -3,6 +3,7 @@
 #include "script/answer.h"
 #include "script/blocking.h"
 #include "script/connection.h"
+#include "script/flow_handle.h"
 #include "script/misuse.h"
 #include "script/patience.h"
 
@@ -92,6 +93,9 @@ static int connection_status(lua_State *L)
 static int connection_release(lua_State *L)
 {
 	struct connection *c = luaL_checkudata(L, 1, CONNECTION_HANDLE);
+	if (!c->released && c->loan.busy)
+		flow_handles_abort(c->owner->state, NULL, &c->loan, "08003",
+		                   "the connection was released meanwhile");
 	if (!c->released && c->loan.busy)
 		blocking_abort(c->owner->state, NULL, &c->loan, "08003",
 		               "the connection was released meanwhile");

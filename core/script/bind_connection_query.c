@@ -1,10 +1,9 @@
 /* bind_connection_query.c - connection:query(), connection:prepare(), connection:cancel(): what
  * runs on one borrowed server. */
 /* SPDX-License-Identifier: MIT */
-#include "script/answer.h"
-#include "script/blocking.h"
 #include "script/call_options.h"
 #include "script/connection.h"
+#include "script/flow_handle.h"
 #include "script/habit.h"
 #include "script/misuse.h"
 #include "script/parameters.h"
@@ -17,6 +16,8 @@ struct query_call {
 	bool may_commit, noted;
 	bool unpins, changes;
 	unsigned pins;
+	struct flow_handle *stream; /* that is to be returned, and where it stands; NULL: none */
+	int stream_at;
 };
 
 static void note_write(struct query_call *call)
@@ -34,12 +35,22 @@ static void query_end(struct blocking *b)
 		note_write(call);
 }
 
+static int query_result(lua_State *L, struct query_call *call)
+{
+	struct operation *op = &call->blocking.op;
+	if (!call->stream)
+		return push_answer(L, op, call->c->owner);
+	call->stream->writes = call->may_commit;
+	call->stream->tables.any = true;
+	return flow_handle_begun(L, call->stream_at, op);
+}
+
 static int query_done(lua_State *L, struct blocking *b)
 {
 	struct query_call *call = (struct query_call *)b;
 	struct connection *c = call->c;
 	if (!c->owner->cluster) /* closed meanwhile */
-		return push_answer(L, &b->op, c->owner);
+		return query_result(L, call);
 	if (call->unpins && !*b->op.sqlstate)
 		c->loan.pins = call->pins; /* DISCARD ALL has run: it fails inside of a block */
 	if (call->changes)
@@ -47,7 +58,7 @@ static int query_done(lua_State *L, struct blocking *b)
 	note_write(call);
 	if (c->loan.server)
 		handle_read(c->owner, c->loan.server->endpoint);
-	return push_answer(L, &b->op, c->owner);
+	return query_result(L, call);
 }
 
 static int run(lua_State *L, struct query_call *call, struct exec_query *query,
@@ -80,16 +91,27 @@ static int run(lua_State *L, struct query_call *call, struct exec_query *query,
 static int ask_and_run(lua_State *L, struct exec_query *query, const struct call_options *options)
 {
 	struct connection *c = lua_touserdata(L, 1);
+	struct flow_handle *stream = flow_handle_new(L, c->owner);
 	struct query_call *call =
 	        blocking_begin_sized(L, c->owner->state, sizeof *call, "connection:query");
+	flow_handle_keep(L, stream);
 	call->c = c;
+	call->stream = stream;
+	call->stream_at = lua_gettop(L) - 1;
+	query->flow = stream ? &stream->flow : NULL;
 	if (!c->loan.server)
 		return connection_push_lost(L, c);
 	const struct facts facts = call_facts(options, connection_facts(L, c, query->sql));
 	struct verdict v = connection_ask(L, c, &facts, query);
-	if (v.kind == VERDICT_REJECT)
-		return connection_reject(L, c, &call->blocking,
-		                         push_failure(L, v.message, v.sqlstate, NULL));
+	if (v.kind == VERDICT_REJECT) {
+		push_failure(L, v.message, v.sqlstate, NULL);
+		return connection_reject(L, c, &call->blocking);
+	}
+	const char *refused = answer_refuses(L, &facts);
+	if (refused) {
+		push_failure(L, refused, "0A000", NULL);
+		return answer_failure(L);
+	}
 	return run(L, call, query, options);
 }
 
@@ -144,6 +166,7 @@ void open_connection_query(lua_State *L)
 	static const luaL_Reg methods[] = {
 	        {"prepare", connection_prepare}, {"cancel", connection_cancel}, {NULL, NULL}};
 	open_query_methods(L, connection_query);
+	open_stream_methods(L, connection_query);
 	luaL_setfuncs(L, methods, 0);
 	open_prepared(L, -3, CONNECTION_STATEMENT, "connection_statement_methods",
 	              connection_query_prepared);

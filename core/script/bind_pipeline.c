@@ -272,7 +272,7 @@ static int run_on_connection(lua_State *L)
 	if (call->batch.count == 0)
 		return push_results(L, call);
 	if (!admit_all(L, call))
-		return connection_reject(L, c, &call->blocking, 4);
+		return connection_reject(L, c, &call->blocking);
 	c->loan.pins |= call->pins;
 	const struct operation_statement statement = statement_of(call);
 	operation_run_on(&call->blocking.op, &c->loan, &statement, blocking_done);

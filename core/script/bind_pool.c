@@ -6,6 +6,7 @@
 #include "cluster/pool.h"
 #include "script/answer.h"
 #include "script/blocking.h"
+#include "script/flow_handle.h"
 #include "script/patience.h"
 
 #define LOOK_EACH 0.02 /* s; what comes back makes no event of its own */
@@ -176,6 +177,7 @@ static int drain(lua_State *L)
 static int close_pool(lua_State *L)
 {
 	const struct cluster_handle *h = check_cluster(L, 1);
+	flow_handles_abort(h->state, h->cluster, NULL, "57P01", "the pool was closed");
 	blocking_abort(h->state, h->cluster, NULL, "57P01", "the pool was closed");
 	lua_getfield(L, 1, "close");
 	lua_pushvalue(L, 1);

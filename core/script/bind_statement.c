@@ -3,9 +3,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "script/aim.h"
-#include "script/answer.h"
-#include "script/blocking.h"
 #include "script/call_options.h"
+#include "script/flow_handle.h"
 #include "script/habit.h"
 #include "script/parameters.h"
 #include "script/prepare.h"
@@ -34,8 +33,10 @@ struct statement_call {
 	int parameters;
 	enum intent intent;
 	struct call_options options;
-	bool changes; /* the catalog */
-	bool noted;   /* what it may have written */
+	bool changes;               /* the catalog */
+	bool noted;                 /* what it may have written */
+	struct flow_handle *stream; /* that is to be returned, and where it stands; NULL: none */
+	int stream_at;
 };
 
 static void note_write(struct statement_call *call)
@@ -66,13 +67,26 @@ static void statement_failed(lua_State *L, struct statement_call *call, const ch
 	tell_error(h, &q, &call->blocking.op);
 }
 
+static int statement_result(lua_State *L, struct statement_call *call)
+{
+	struct operation *op = &call->blocking.op;
+	struct flow_handle *s = call->stream;
+	if (!s)
+		return push_answer(L, op, call->h);
+	s->writes = call->intent == INTENT_WRITE || op->refused_by_replica;
+	s->key = call->aim.key;
+	s->tables = call->aim.tables;
+	s->tables.any = op->refused_by_replica;
+	return flow_handle_begun(L, call->stream_at, op);
+}
+
 static int statement_done(lua_State *L, struct blocking *b)
 {
 	struct statement_call *call = (struct statement_call *)b;
 	struct cluster_handle *h = call->h;
 	const char *sql = lua_tostring(L, 2);
 	if (!h->cluster) /* closed meanwhile */
-		return push_answer(L, &b->op, h);
+		return statement_result(L, call);
 	if (*b->op.sqlstate)
 		statement_failed(L, call, sql);
 	note_write(call);
@@ -82,7 +96,7 @@ static int statement_done(lua_State *L, struct blocking *b)
 		learn(h, state_classifier(L, h->state), sql);
 	if (call->changes)
 		catalogs_stale(h->catalog);
-	return push_answer(L, &b->op, h);
+	return statement_result(L, call);
 }
 
 static void statement_start(struct statement_call *call, struct exec_query *query,
@@ -95,6 +109,12 @@ static void statement_start(struct statement_call *call, struct exec_query *quer
 	statement->query = *query;
 	operation_start(&call->blocking.op, statement, blocking_done);
 	call->blocking.end = statement_end;
+}
+
+static int fail(lua_State *L, const char *message, const char *sqlstate)
+{
+	push_failure(L, message, sqlstate, NULL);
+	return answer_failure(L);
 }
 
 /* What was given stands in `query` and `options`; the stack is the cluster, the statement, and what
@@ -117,12 +137,18 @@ static int run(lua_State *L, struct exec_query *query, const struct call_options
 	        .forgets = facts_forget_prepared(&facts),
 	        .timeout = options->timeout,
 	};
+	const char *refused = answer_refuses(L, known);
 	char wrong[256];
+	struct flow_handle *stream = flow_handle_new(L, h);
 	struct statement_call *call =
 	        blocking_begin_sized(L, h->state, sizeof *call, "cluster:query");
+	flow_handle_keep(L, stream);
 	struct aim *aim = &call->aim;
 	struct query q = aim_question(h, &facts, query->sql, query->count, &aim->key);
 	call->h = h;
+	call->stream = stream;
+	call->stream_at = lua_gettop(L) - 1;
+	query->flow = stream ? &stream->flow : NULL;
 	call->parameters = query->count;
 	call->intent = statement.intent;
 	call->options = *options;
@@ -132,10 +158,12 @@ static int run(lua_State *L, struct exec_query *query, const struct call_options
 		tables_add(&aim->tables, &facts);
 	blocking_catch_up(h);
 	if (!need_of_tags(&aim->need, q.sql, q.sql_size, true, wrong, sizeof wrong))
-		return push_failure(L, wrong, "22023", NULL);
+		return fail(L, wrong, "22023");
 	aim->verdict = cluster_handle_decide(L, 1, &q);
 	if (aim->verdict.kind == VERDICT_REJECT)
-		return push_failure(L, aim->verdict.message, aim->verdict.sqlstate, NULL);
+		return fail(L, aim->verdict.message, aim->verdict.sqlstate);
+	if (refused)
+		return fail(L, refused, "0A000");
 	aim_at(h, aim);
 	statement_start(call, query, &statement);
 	return blocking_await(L, &call->blocking, statement_done);
@@ -190,6 +218,7 @@ void open_statement(lua_State *L)
 	lua_getfield(L, -1, "cluster_methods");
 	luaL_setfuncs(L, methods, 0);
 	open_query_methods(L, cluster_query);
+	open_stream_methods(L, cluster_query);
 	lua_pop(L, 1);
 	open_prepared(L, -1, CLUSTER_STATEMENT, "statement_methods", cluster_query_prepared);
 }

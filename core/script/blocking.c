@@ -26,7 +26,7 @@ static int blocking_end(lua_State *L)
 
 void *blocking_begin_sized(lua_State *L, struct state *state, size_t size, const char *what)
 {
-	struct blocking *b = lua_newuserdatauv(L, size, 0);
+	struct blocking *b = lua_newuserdatauv(L, size, 1);
 	memset(b, 0, size);
 	luaL_setmetatable(L, BLOCKING_HANDLE);
 	state_enter(L, state, what);

@@ -38,7 +38,8 @@ struct blocking {
 /* Pushes it, after state_enter(). */
 struct blocking *blocking_begin(lua_State *L, struct state *state, const char *what);
 
-/* The same as part of something of `size` bytes, which are zero. */
+/* The same as part of something of `size` bytes, which are zero. Its user value 1 is free to keep
+ * what it refers to alive. */
 void *blocking_begin_sized(lua_State *L, struct state *state, size_t size, const char *what);
 
 /* Before an operation of this cluster's, which may borrow a server. */

@@ -20,7 +20,8 @@ struct connection *check_connection(lua_State *L)
 	if (c->owner->cluster)
 		check_own(L, c->owner);
 	if (c->loan.busy)
-		misuse(L, "the connection is busy: a statement of another task is under way");
+		misuse(L, "the connection is busy: a statement of another task is under way, or "
+		          "rows() that are not at their end");
 	return c;
 }
 
@@ -35,7 +36,8 @@ struct connection *check_connection_for_query(lua_State *L)
 int connection_push_lost(lua_State *L, const struct connection *c)
 {
 	lua_pushfstring(L, "the connection was lost: %s", c->loan.lost);
-	return push_failure(L, lua_tostring(L, -1), "08006", NULL);
+	push_failure(L, lua_tostring(L, -1), "08006", NULL);
+	return answer_failure(L);
 }
 
 bool connection_in_block(const struct connection *c)
@@ -86,16 +88,15 @@ bool connection_may_commit(const struct connection *c, const struct facts *f, bo
 /* What push_failure() has pushed is on top. */
 static int rejected(lua_State *L, struct blocking *b)
 {
-	(void)L;
 	(void)b;
-	return 4;
+	return answer_failure(L);
 }
 
-int connection_reject(lua_State *L, struct connection *c, struct blocking *b, int count)
+int connection_reject(lua_State *L, struct connection *c, struct blocking *b)
 {
 	static const struct exec_query stand_in = {.sql = "rejected by policy", .count = -1};
 	if (!connection_in_block(c))
-		return count;
+		return answer_failure(L);
 	operation_run(&b->op, &c->loan, &stand_in, connection_facts(L, c, stand_in.sql), false,
 	              blocking_done);
 	return blocking_await(L, b, rejected);

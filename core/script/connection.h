@@ -39,9 +39,9 @@ struct verdict connection_ask(lua_State *L, const struct connection *c, const st
  * is a write (`writes`) or not. */
 bool connection_may_commit(const struct connection *c, const struct facts *facts, bool writes);
 
-/* Ends a call whose statement was rejected: the `count` values on top are what it returns. A block
+/* Ends a call whose statement was rejected: the failure that was pushed is what it returns. A block
  * fails with it, as it does with PostgreSQL's own errors. */
-int connection_reject(lua_State *L, struct connection *c, struct blocking *blocking, int count);
+int connection_reject(lua_State *L, struct connection *c, struct blocking *blocking);
 
 /* Adds query, one, value, exec, prepare and cancel to the table on top; and what connections'
  * prepared statements have, as core.connection_statement_methods to that below its metatable. */

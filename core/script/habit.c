@@ -29,7 +29,7 @@ static bool is_frequent(struct habit *habit, uint64_t hash)
 
 void habit_prepare(struct habit *habit, struct exec_query *q, enum sql_kind kind)
 {
-	if (habit->threshold == 0 || q->prepared || !is_plannable(kind))
+	if (habit->threshold == 0 || q->prepared || q->flow || !is_plannable(kind))
 		return;
 	uint64_t hash = prepared_hash(q->sql, strlen(q->sql));
 	if (!is_frequent(habit, hash))

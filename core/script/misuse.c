@@ -17,7 +17,7 @@ bool misuse_is_own(lua_State *L, const char *source)
 	return own;
 }
 
-static void push_position(lua_State *L)
+void misuse_where(lua_State *L)
 {
 	lua_Debug ar;
 	for (int level = 1; lua_getstack(L, level, &ar); level++) {
@@ -33,7 +33,7 @@ static void push_position(lua_State *L)
 int misuse(lua_State *L, const char *format, ...)
 {
 	va_list values;
-	push_position(L);
+	misuse_where(L);
 	lua_pushstring(L, *lua_tostring(L, -1) ? ": " : "");
 	va_start(values, format);
 	lua_pushvfstring(L, format, values);
@@ -64,7 +64,7 @@ static int raise(lua_State *L)
 /* core.where(): "file:line", as misuse() blames it. */
 static int where(lua_State *L)
 {
-	push_position(L);
+	misuse_where(L);
 	return 1;
 }
 

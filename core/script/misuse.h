@@ -10,6 +10,9 @@
  * own. */
 int misuse(lua_State *L, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 
+/* Pushes that position, "file:line", or "". */
+void misuse_where(lua_State *L);
+
 /* Whether a chunk is one of moongate's own files; `source` as lua_Debug has it. */
 bool misuse_is_own(lua_State *L, const char *source);
 

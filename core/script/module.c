@@ -3,9 +3,9 @@
 #include "script/module.h"
 
 #include "base/version.h"
-#include "script/blocking.h"
 #include "script/embed.h"
 #include "script/examples.h"
+#include "script/flow_handle.h"
 #include "script/handles.h"
 #include "script/misuse.h"
 #include "script/parameters.h"
@@ -59,6 +59,9 @@ int luaopen_moongate_core(lua_State *L)
 	open_policy(L);
 	open_examples(L);
 	open_blocking(L);
+	open_answer(L);
+	open_stream(L);
+	open_copy(L);
 	open_statement(L);
 	open_token(L);
 	open_connection(L);

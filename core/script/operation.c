@@ -14,6 +14,8 @@
 
 static void on_dispatched(struct dispatch *dispatch, struct server *server, enum status status,
                           const char *sqlstate, const char *reason);
+static void on_flowing(struct flow *flow);
+static void on_flowed(struct flow *flow, enum status status, PGresult *result);
 
 static bool fit_for_others(const struct operation *op, const PGconn *conn)
 {
@@ -71,7 +73,7 @@ static void borrow(struct operation *op)
 /* There may be an endpoint of the route that was not tried. */
 static bool may_go_elsewhere(const struct operation *op)
 {
-	return op->request.route && op->attempts <= op->cluster->endpoint_count;
+	return op->request.route && !op->begun && op->attempts <= op->cluster->endpoint_count;
 }
 
 static void go_elsewhere(struct operation *op, const struct endpoint *without)
@@ -94,12 +96,29 @@ static void lost_unsent(struct operation *op)
 		operation_fail(op, "08006", why);
 }
 
+/* A flow has the time of the call to itself: it runs while PostgreSQL is waited for. */
+static enum status send_flow(struct operation *op)
+{
+	struct exec_query *q = &op->query;
+	ev_timer_stop(op->cluster->context->loop, &op->deadline);
+	if (op->timeout > 0 && (q->timeout <= 0 || op->timeout < q->timeout))
+		q->timeout = op->timeout;
+	return flow_start(q->flow, op->server, q, on_flowing, on_flowed, op);
+}
+
+static enum status send(struct operation *op)
+{
+	if (op->query.flow)
+		return send_flow(op);
+	return exec_start(&op->exec, op->server, &op->query, operation_executed);
+}
+
 static void run(struct operation *op)
 {
 	op->since = clock_now();
 	if (convoy_start(op))
 		return;
-	if (exec_start(&op->exec, op->server, &op->query, operation_executed) != ST_OK)
+	if (send(op) != ST_OK)
 		lost_unsent(op);
 }
 
@@ -205,7 +224,8 @@ static bool repaired(struct operation *op, const char *sqlstate, const char *mes
 {
 	struct endpoint *endpoint = op->server->endpoint;
 	bool refused = refused_for_recovery(sqlstate, message);
-	if (op->loan || !op->request.route || endpoint->role == ROLE_PRIMARY || op->timed_out)
+	if (op->loan || op->begun || !op->request.route || endpoint->role == ROLE_PRIMARY ||
+	    op->timed_out)
 		return false;
 	if (op->may_commit && !(op->declared_read && refused))
 		return false;
@@ -303,11 +323,15 @@ void operation_settle(struct operation *op, enum status status)
 	} else if (status == ST_ECLIENT) {
 		operation_tally(op, true);
 		operation_give_back(op, false);
-		operation_fail(op, "0A000",
-		               "COPY from or to the client is not supported by the module");
+		operation_fail(op, "0A000", OPERATION_COPIES);
 	} else if (status == ST_TIMEOUT) {
+		const char *endpoint = op->server->endpoint->name;
 		server_give_up(op->server);
 		operation_give_back(op, false);
+		if (op->query.flow && op->timeout > 0 && op->query.timeout == op->timeout) {
+			operation_fail_in_time(op, endpoint);
+			return;
+		}
 		operation_fail(
 		        op, op->may_commit ? "08007" : "57014",
 		        op->may_commit
@@ -318,6 +342,26 @@ void operation_settle(struct operation *op, enum status status)
 	} else {
 		lost(op);
 	}
+}
+
+static void on_flowing(struct flow *flow)
+{
+	struct operation *op = flow->owner;
+	op->begun = true;
+	op->fn(op);
+}
+
+static void on_flowed(struct flow *flow, enum status status, PGresult *result)
+{
+	struct operation *op = flow->owner;
+	op->result = result;
+	operation_settle(op, status);
+}
+
+/* Nothing is committed by COPY FROM before the end of its data. */
+static bool sends_data(const struct exec_query *query)
+{
+	return query->flow && query->flow->kind == FLOW_COPY_IN;
 }
 
 static struct need need_of(const struct dispatch_request *to)
@@ -333,7 +377,8 @@ void operation_start(struct operation *op, const struct operation_statement *sta
 	                         .request = statement->to,
 	                         .need = need_of(&statement->to),
 	                         .query = statement->query,
-	                         .may_commit = statement->intent == INTENT_WRITE,
+	                         .may_commit = statement->intent == INTENT_WRITE &&
+	                                       !sends_data(&statement->query),
 	                         .pins = statement->pins,
 	                         .fingerprint = statement->fingerprint,
 	                         .kind = statement->kind,
@@ -359,7 +404,8 @@ void operation_run_on(struct operation *op, struct loan *loan,
 	*op = (struct operation){.cluster = loan->server->endpoint->cluster,
 	                         .fn = fn,
 	                         .query = statement->query,
-	                         .may_commit = statement->intent == INTENT_WRITE,
+	                         .may_commit = statement->intent == INTENT_WRITE &&
+	                                       !sends_data(&statement->query),
 	                         .fingerprint = statement->fingerprint,
 	                         .kind = statement->kind,
 	                         .forgets = statement->forgets,
@@ -384,6 +430,29 @@ void operation_run(struct operation *op, struct loan *loan, const struct exec_qu
 	operation_run_on(op, loan, &statement, fn);
 }
 
+void operation_move(struct operation *to, struct operation *from, operation_done_fn *fn)
+{
+	struct flow *flow = from->query.flow;
+	*to = *from;
+	*from = (struct operation){0};
+	to->fn = fn;
+	to->query = (struct exec_query){.sql = "", .timeout = to->query.timeout, .flow = flow};
+	to->dispatch = (struct dispatch){.endpoint = to->dispatch.endpoint};
+	to->canceller = (struct canceller){0};
+	flow->owner = to;
+}
+
+static void stop_flow(struct flow *flow)
+{
+	if (!flow || !flow->server)
+		return;
+	struct server *server = flow->server;
+	flow_cancel(flow);
+	snprintf(server->error, sizeof server->error,
+	         "what it was sending was left before its end");
+	server_give_up(server);
+}
+
 void operation_end(struct operation *op)
 {
 	if (op->cluster) {
@@ -394,6 +463,7 @@ void operation_end(struct operation *op)
 		exec_cancel(&op->exec);
 		if (running)
 			server_give_up(running);
+		stop_flow(op->query.flow);
 	}
 	if (op->convoy)
 		convoy_leave(op);

@@ -15,14 +15,20 @@
 
 #include "cluster/canceller.h"
 #include "cluster/dispatch.h"
-#include "cluster/exec.h"
+#include "cluster/flow.h"
 #include "script/loans.h"
 #include "sql/facts.h"
+
+/* Why COPY fails, where it was not expected. */
+#define OPERATION_COPIES                                                                           \
+	"COPY ... FROM STDIN is for copy_in(), and COPY ... TO STDOUT for copy_out()"
 
 struct convoy;
 struct operation;
 
-/* Runs once per start; may run before it returns. What came of it stands in the operation. */
+/* Runs once per start; may run before it returns. What came of it stands in the operation. With
+ * query.flow it also runs whenever that is ready: `begun` is set, and `cluster` until it is done.
+ */
 typedef void operation_done_fn(struct operation *op);
 
 /* Zero is "not under way, without a result". */
@@ -42,6 +48,7 @@ struct operation {
 	struct convoy *convoy; /* that it goes with, whose the server is; NULL: none */
 	bool declared_read;    /* whatever it may do: a replica that refuses it has not done it */
 	bool refused_by_replica;
+	bool begun;      /* query.flow has something to take: it stays where it runs */
 	size_t refused;  /* the number of that statement in its batch */
 	bool forgets;    /* it closes all that is prepared on its server */
 	bool reprepared; /* what was prepared was stale, and is prepared anew */
@@ -95,6 +102,9 @@ bool operation_cancel(struct operation *op);
 /* The callback will not run; a server in the middle of a statement is closed. Also frees the
  * result. Fine at any time. */
 void operation_end(struct operation *op);
+
+/* It goes on at another address, once it has begun; nothing is left here. */
+void operation_move(struct operation *to, struct operation *from, operation_done_fn *fn);
 
 /* Ends it if it has to do with this cluster, or with this loan, and is under way or holds a server;
  * it has failed then, but the callback will not run. False: it has not. */

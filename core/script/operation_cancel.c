@@ -62,7 +62,7 @@ void operation_executed(struct exec *exec, enum status status, PGresult *result)
 
 bool operation_cancel(struct operation *op)
 {
-	if (!op->cluster || !op->server)
+	if (!op->cluster || !op->server || op->query.flow)
 		return false;
 	if (op->exec.server)
 		canceller_start(&op->canceller, op->server);

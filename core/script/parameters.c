@@ -76,6 +76,14 @@ static bool push_made(lua_State *L, int index, struct parameter *to)
 	return true;
 }
 
+bool push_made_parameter(lua_State *L, int index, bool *binary)
+{
+	struct parameter p = {0};
+	bool made = push_made(L, index, &p);
+	*binary = p.binary;
+	return made;
+}
+
 static void refuse(lua_State *L, int index, int number)
 {
 	if (lua_type(L, index) == LUA_TSTRING)

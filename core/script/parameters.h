@@ -20,6 +20,10 @@ struct exec_query take_query(lua_State *L, int sql);
 /* Raises where the value at `sql` is no text of a statement's. */
 void check_sql(lua_State *L, int sql);
 
+/* Where the value at `index` is what moongate.array() and the like make: pushes its text, or bytes,
+ * and says which. False: it is none. */
+bool push_made_parameter(lua_State *L, int index, bool *binary);
+
 /* Adds core.parameter(text, oid, binary) and core.number_text(number) to the table on top. */
 void open_parameters(lua_State *L);
 

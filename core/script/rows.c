@@ -8,15 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What rows are made with: found once for a result. */
-struct plan {
-	const PGresult *result;
-	const struct decoder *decoders; /* a userdata's */
-	int columns;
-	int names; /* the columns' names stand on the stack from here on */
-	bool null_as_nil;
-};
-
 static struct decoder decoder_of(lua_State *L, const struct row_style *style, const PGresult *r,
                                  int column)
 {
@@ -26,11 +17,10 @@ static struct decoder decoder_of(lua_State *L, const struct row_style *style, co
 	return type_decoder(L, style->types, type);
 }
 
-/* Pushes what it refers to. */
-static struct plan make_plan(lua_State *L, const PGresult *r, const struct row_style *style,
-                             int columns)
+struct row_plan plan_rows(lua_State *L, const PGresult *r, const struct row_style *style,
+                          int columns)
 {
-	struct plan plan = {.result = r, .columns = columns, .null_as_nil = style->null_as_nil};
+	struct row_plan plan = {.columns = columns, .null_as_nil = style->null_as_nil};
 	luaL_checkstack(L, 2 * columns + 8, "too many columns");
 	struct decoder *decoders = lua_newuserdatauv(L, (size_t)columns * sizeof *decoders + 1, 0);
 	for (int column = 0; column < columns; column++)
@@ -43,9 +33,9 @@ static struct plan make_plan(lua_State *L, const PGresult *r, const struct row_s
 }
 
 /* NULL is nil here: whoever pushes it into a table leaves it out. */
-static void push_value(lua_State *L, const struct plan *p, int row, int column)
+static void push_value(lua_State *L, const struct row_plan *p, const PGresult *r, int row,
+                       int column)
 {
-	const PGresult *r = p->result;
 	if (!PQgetisnull(r, row, column))
 		push_decoded(L, &p->decoders[column], PQgetvalue(r, row, column),
 		             (size_t)PQgetlength(r, row, column));
@@ -55,14 +45,14 @@ static void push_value(lua_State *L, const struct plan *p, int row, int column)
 		lua_pushlightuserdata(L, NULL);
 }
 
-static void push_row(lua_State *L, const struct plan *p, int row)
+void push_row(lua_State *L, const struct row_plan *p, const PGresult *r, int row)
 {
 	lua_createtable(L, 0, p->columns);
 	for (int column = 0; column < p->columns; column++) {
-		if (p->null_as_nil && PQgetisnull(p->result, row, column))
+		if (p->null_as_nil && PQgetisnull(r, row, column))
 			continue;
 		lua_pushvalue(L, p->names + column);
-		push_value(L, p, row, column);
+		push_value(L, p, r, row, column);
 		lua_rawset(L, -3);
 	}
 }
@@ -94,9 +84,9 @@ void push_rows(lua_State *L, const PGresult *r, const struct row_style *style)
 	}
 	push_tuples(L, r);
 	int table = lua_gettop(L), rows = PQntuples(r);
-	const struct plan plan = make_plan(L, r, style, PQnfields(r));
+	const struct row_plan plan = plan_rows(L, r, style, PQnfields(r));
 	for (int row = 0; row < rows; row++) {
-		push_row(L, &plan, row);
+		push_row(L, &plan, r, row);
 		lua_rawseti(L, table, (lua_Integer)row + 1);
 	}
 	lua_settop(L, table);
@@ -108,8 +98,8 @@ void push_first_row(lua_State *L, const PGresult *r, const struct row_style *sty
 		lua_pushnil(L);
 		return;
 	}
-	const struct plan plan = make_plan(L, r, style, PQnfields(r));
-	push_row(L, &plan, 0);
+	const struct row_plan plan = plan_rows(L, r, style, PQnfields(r));
+	push_row(L, &plan, r, 0);
 }
 
 void push_first_value(lua_State *L, const PGresult *r, const struct row_style *style)
@@ -118,6 +108,6 @@ void push_first_value(lua_State *L, const PGresult *r, const struct row_style *s
 		lua_pushnil(L);
 		return;
 	}
-	const struct plan plan = make_plan(L, r, style, 1);
-	push_value(L, &plan, 0, 0);
+	const struct row_plan plan = plan_rows(L, r, style, 1);
+	push_value(L, &plan, r, 0, 0);
 }

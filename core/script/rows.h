@@ -7,11 +7,29 @@
 #include <lua.h>
 #include <stdbool.h>
 
+struct decoder;
+
 /* What is made of a result; `types` is as for type_decoder(). */
 struct row_style {
 	int types;
 	bool null_as_nil; /* rows leave NULL out, instead of moongate.NULL */
 };
+
+/* What rows are made with: found once for a result. */
+struct row_plan {
+	const struct decoder *decoders; /* a userdata's */
+	int columns;
+	int names; /* the columns' names stand on the stack from here on */
+	bool null_as_nil;
+};
+
+/* Pushes what it refers to. It is good for all results of these columns, while those values are
+ * where they are on the stack, or there again. */
+struct row_plan plan_rows(lua_State *L, const PGresult *result, const struct row_style *style,
+                          int columns);
+
+/* Pushes a table by column name. */
+void push_row(lua_State *L, const struct row_plan *plan, const PGresult *result, int row);
 
 /* Pushes an array of tables by column name, or { affected_rows = n }. */
 void push_rows(lua_State *L, const PGresult *result, const struct row_style *style);

@@ -142,6 +142,7 @@ struct state *state_new(lua_State *L, struct context *context)
 	list_init(&s->waiting);
 	list_init(&s->polled);
 	list_init(&s->answered);
+	list_init(&s->flows);
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, state_gc);
 	lua_setfield(L, -2, "__gc");

@@ -32,6 +32,7 @@ struct state {
 	bool driven;      /* a foreign loop runs ours: see foreign.h */
 	struct list waiting, polled; /* struct blocking: those of operations, and of conditions */
 	struct list answered;        /* of those, what foreign loops have to be told of */
+	struct list flows;           /* struct flow_handle: those that are under way */
 	struct tasks tasks;
 	bool embedded;   /* it may run the loop: queries, health; not so inside of the router */
 	bool hosted;     /* and the loop is a program's, which runs it all the time: see embed.h */

@@ -53,6 +53,7 @@ for _, methods in ipairs { cluster_methods, core.connection_methods } do
   methods.assert_query = queries.assert_query
   methods.pipeline = pipeline
   methods.notify = listen.notify
+  methods.copy_in = queries.copy_in(methods.copy_in)
 end
 for _, methods in ipairs { core.statement_methods, core.connection_statement_methods } do
   methods.assert_query = queries.assert_query

@@ -1,14 +1,13 @@
----What clusters, connections and transactions have in common: queries that raise.
+---What clusters, connections and transactions have in common: queries that raise, and COPY FROM.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
 core.own()
 
 local M = {}
 
-local error_mt = {
-  __name = "moongate.error",
-  __tostring = function(self) return ("%s (%s)"):format(self.message, self.code) end,
-}
+local error_mt = core.error_metatable -- the core raises such objects, too
+
+function error_mt:__tostring() return ("%s (%s)"):format(self.message, self.code) end
 
 ---@param raised any
 ---@return boolean
@@ -31,6 +30,38 @@ end
 ---@return nil, string message, string code, moongate.ErrorFields fields
 function M.failure(message, code)
   return nil, message, code, { message = message, sqlstate = code }
+end
+
+---What gives one piece of data after the other, and nil at the end.
+local function pieces(source)
+  local kind = type(source)
+  if kind == "function" or kind == "userdata" then return source end -- a userdata: what copy_out() returned
+  if kind ~= "string" and kind ~= "table" then
+    core.misuse("copy_in: its source is a string, a list of strings and rows, or a function that gives them; got "
+      .. kind)
+  end
+  local list, i = kind == "table" and source or { source }, 0
+  return function()
+    i = i + 1
+    return list[i]
+  end
+end
+
+---Makes the method copy_in() of the core's, which begins it.
+---@param begin fun(self: moongate.Queries, sql: string, opts: table?): any, string?, string?, moongate.ErrorFields?
+function M.copy_in(begin)
+  return function(self, sql, source, opts)
+    local piece = pieces(source)
+    local _ <close> = type(source) == "userdata" and source or nil
+    local copy <close>, message, code, fields = begin(self, sql, table.unpack { opts })
+    if not copy then return nil, message, code, fields end
+    local more
+    repeat
+      local chunk = piece()
+      more = chunk ~= nil and copy:write(chunk)
+    until not more
+    return copy:finish()
+  end
 end
 
 return M

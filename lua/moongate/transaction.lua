@@ -40,7 +40,7 @@ local function connection_of(tx, name)
 end
 
 -- Run a statement in the transaction, as the cluster's methods do outside of one.
-for _, name in ipairs { "query", "exec", "one", "value" } do
+for _, name in ipairs { "query", "exec", "one", "value", "rows", "copy_out", "copy_in" } do
   methods[name] = function(self, sql, ...)
     local connection = connection_of(self, name)
     return noted(self, connection[name](connection, sql, ...))
@@ -120,6 +120,7 @@ local function conclude(tx, connection, frame, ok, ...)
   elseif status ~= "in_block" then
     -- PostgreSQL answers COMMIT of a failed transaction with ROLLBACK, which is no error.
     failure = failure or status == "lost" and { "the connection was lost", "08006" }
+      or status == "failed" and { "a statement of the transaction had failed", "25P02" }
       or { "the transaction was ended inside of it", "25000" }
     return give_up(connection, frame, table.unpack(failure, 1, 3))
   end

@@ -148,4 +148,32 @@ describe("a child of fork()", function()
     for i = 1, 2 do assert.matches("^false\t.*:%d+: the cluster was made before fork%(%)", lines[i]) end
     assert.equal("heard", lines[4])
   end)
+
+  it("leaves its parent's rows, and its COPY, to the parent", function()
+    assert.same({ "false\tmade before fork", "child\t0", "50000", "child\t0", "20000" }, lua [[
+      local cluster = moongate.cluster { primary = url }
+      local rows = cluster:rows "select g, repeat('x', 100) as t from generate_series(1, 50000) g"
+      local count = 0
+      for _ in rows do
+        count = count + 1
+        if count == 1000 then
+          child(function()
+            local ok, why = pcall(function() while rows() do end end)
+            print(ok, why:match "made before fork")
+            rows:close()
+          end)
+        end
+      end
+      print(count)
+      cluster:transaction(function(tx)
+        assert(tx:query "create temporary table t (x int)")
+        local i = 0
+        print((tx:copy_in("copy t from stdin", function()
+          i = i + 1
+          if i == 10000 then child(function() end) end
+          return i <= 20000 and { i } or nil
+        end)))
+      end)
+    ]])
+  end)
 end)
