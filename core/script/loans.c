@@ -20,8 +20,11 @@ void loan_lose(struct loan *loan, const char *why)
 	struct endpoint *endpoint = loan->server->endpoint;
 	snprintf(loan->lost, sizeof loan->lost, "%s: %.*s", endpoint->name, (int)strcspn(why, "\n"),
 	         why);
+	const PGconn *conn = loan->server->conn; /* NULL: it was given up, which is no failure */
+	bool broken = conn && PQstatus(conn) == CONNECTION_BAD;
 	give_back(loan, false);
-	endpoint_lost(endpoint);
+	if (broken)
+		endpoint_lost(endpoint);
 }
 
 /* Between statements a server has little to say: settings, notices, notifications that nobody here
