@@ -6,7 +6,7 @@ core.own()
 local M = {}
 
 ---@class moongate.Health
----@field status "healthy"|"degraded"|"unhealthy"  all is there; the primary and not all replicas; no primary
+---@field status "healthy"|"degraded"|"unhealthy"  all is there; the primary and not all others; no primary
 ---@field db_primary "connected"|"disconnected"
 ---@field db_replica "connected"|"disconnected"|"not configured"  connected: at least one is
 ---@field endpoints table[]  name, role, status, state, draining, read_only, breaker, error, latency, lag
@@ -38,7 +38,8 @@ local function known(cluster)
     endpoints[i] = e
     if endpoint == cluster.primary then
       primary = e.status == "connected"
-    elseif e.role ~= "primary" then
+    elseif e.role ~= "primary" or cluster.primary and e.status ~= "connected" then
+      -- Of those that are lost, and have been replaced, also the last primary.
       replicas = replicas + 1
       connected = connected + (e.status == "connected" and 1 or 0)
     end

@@ -142,6 +142,8 @@ describe("when a server dies", function()
     assert.same({ { port = pg.replicas[1].port } },
       (cluster:query "select current_setting('port')::int as port from failure where id = 5 for update"))
     assert.equal(pg.replicas[1].port, cluster.primary.port)
+    local health = cluster:health()
+    assert.same({ "degraded", "connected", "connected" }, { health.status, health.db_primary, health.db_replica })
   end)
 end)
 
