@@ -204,6 +204,16 @@
 ---@field value fun(self: moongate.Queries, sql: string, ...): any, string?, string?, moongate.ErrorFields?
 ---As query(), but a failure is raised, as a moongate.Error.
 ---@field assert_query fun(self: moongate.Queries, sql: string, ...): table[]
+---For `for row in cluster:rows(sql, ...) do`: the rows as they come, however many. A failure is raised,
+---as a moongate.Error.
+---@field rows fun(self: moongate.Queries, sql: string, ...): moongate.Rows, nil, nil, moongate.Rows
+---For `for data in cluster:copy_out("copy ... to stdout") do`: the pieces that PostgreSQL sends, a row each
+---in the formats text and csv. Otherwise as rows().
+---@field copy_out fun(self: moongate.Queries, sql: string): moongate.Rows, nil, nil, moongate.Rows
+---Runs `copy ... from stdin` with data from a string, a list, or a function that gives one piece after
+---the other, and nil at the end. A piece is a string, sent as it is, or a row: a list of values, for the
+---format text. How many rows were copied.
+---@field copy_in fun(self: moongate.Queries, sql: string, source: moongate.CopySource): integer?, string?, string?, any
 ---A statement that each server parses once. Nothing is sent yet.
 ---@field prepare fun(self: moongate.Queries, sql: string): moongate.Statement
 ---What `fn(p)` queues is sent in one round trip, once fn has returned; outside of a transaction all of
@@ -222,16 +232,6 @@
 ---@field one fun(self: moongate.Statement, ...): table?, string?, string?, moongate.ErrorFields?
 ---@field value fun(self: moongate.Statement, ...): any, string?, string?, moongate.ErrorFields?
 ---@field assert_query fun(self: moongate.Statement, ...): table[]
----For `for row in cluster:rows(sql, ...) do`: the rows as they come, however many. A failure is raised,
----as a moongate.Error.
----@field rows fun(self: moongate.Queries, sql: string, ...): moongate.Rows, nil, nil, moongate.Rows
----For `for data in cluster:copy_out("copy ... to stdout") do`: the pieces that PostgreSQL sends, a row each
----in the formats text and csv. Otherwise as rows().
----@field copy_out fun(self: moongate.Queries, sql: string): moongate.Rows, nil, nil, moongate.Rows
----Runs `copy ... from stdin` with data from a string, a list, or a function that gives one piece after
----the other, and nil at the end. A piece is a string, sent as it is, or a row: a list of values, for the
----format text. How many rows were copied.
----@field copy_in fun(self: moongate.Queries, sql: string, source: moongate.CopySource): integer?, string?, string?, any
 
 ---@alias moongate.CopySource string|(string|any[])[]|moongate.Rows|fun(): string|any[]|nil
 
