@@ -14,12 +14,14 @@
 
 /* Each of `ops` points here while it is neither answered nor gone. */
 struct convoy {
-	struct server *server; /* NULL: it was closed; what is at work with the convoy frees it */
+	struct server *server;
+	double started;
 	struct operation *ops[CONVOY_SIZE];
-	unsigned count, answered;
-	unsigned nulls;   /* of PQgetResult(), since the last result */
-	PGresult *result; /* of the next to be answered, so far */
-	bool at_work;     /* a function of this file calls out */
+	PGresult *results[CONVOY_SIZE]; /* NULL: not answered, or not run since one ahead failed */
+	unsigned count;
+	unsigned answered; /* how many have their results, or none */
+	unsigned nulls;    /* of PQgetResult(), since the last result */
+	bool at_work;      /* it is over, and a function of this file calls out */
 };
 
 bool convoy_suits(const struct operation_statement *s)
@@ -65,7 +67,6 @@ static void join(struct convoy *c, struct operation *op)
 {
 	op->convoy = c;
 	op->server = c->server;
-	op->since = clock_now();
 	c->ops[c->count++] = op;
 }
 
@@ -76,13 +77,10 @@ static bool send(struct server *server, const struct operation *op)
 	PGconn *conn = server->conn;
 	if (!q->prepared)
 		return PQsendQueryParams(conn, q->sql, count, q->types, q->values, q->lengths,
-		                         q->formats, 0) &&
-		       PQpipelineSync(conn);
+		                         q->formats, 0);
 	const struct prepared *p = prepared_find(prepared_cache_of(server), q);
-	int format = q->text_only ? 0 : prepared_format(p);
 	return PQsendQueryPrepared(conn, prepared_name(p), count, q->values, q->lengths, q->formats,
-	                           format) &&
-	       PQpipelineSync(conn);
+	                           q->text_only ? 0 : prepared_format(p));
 }
 
 static struct operation *take_out(struct convoy *c, unsigned i)
@@ -94,22 +92,24 @@ static struct operation *take_out(struct convoy *c, unsigned i)
 	return op;
 }
 
-static void close_server(struct convoy *c, bool reusable)
+static void release(struct convoy *c, bool reusable)
 {
 	struct server *server = c->server;
 	c->server = NULL;
 	server_want_write(server, false);
-	PQclear(c->result);
-	c->result = NULL;
 	pool_release(server, reusable);
 }
 
-/* It is over for those that were not answered: the server is closed, and they begin anew. */
+static void convoy_free(struct convoy *c)
+{
+	for (unsigned i = 0; i < c->count; i++)
+		PQclear(c->results[i]);
+	free(c);
+}
+
+/* Those that are left have no server any more, and begin anew. The caller is at work. */
 static void disband(struct convoy *c)
 {
-	bool at_work = c->at_work;
-	c->at_work = true;
-	close_server(c, false);
 	for (unsigned i = 0; i < c->count; i++) {
 		struct operation *op = take_out(c, i);
 		if (!op)
@@ -117,71 +117,77 @@ static void disband(struct convoy *c)
 		op->server = NULL;
 		operation_begin_anew(op);
 	}
-	c->at_work = at_work;
-	if (!at_work)
-		free(c);
 }
 
-/* The connection is lost, for the one that was running; the others had not begun. */
+/* The connection is lost, for the one that was running; the others had not begun, as far as anybody
+ * has been told. */
 static void lose(struct convoy *c)
 {
-	struct operation *op = c->ops[c->answered];
+	unsigned running = c->answered < c->count ? c->answered : c->count - 1;
+	struct operation *op = c->ops[running];
 	server_note_error(c->server);
-	c->ops[c->answered] = NULL;
+	c->ops[running] = NULL;
 	c->at_work = true;
 	operation_settle(op, ST_ESERVER); /* op->convoy says that the server is ours */
-	if (c->server)
-		disband(c);
-	free(c);
+	release(c, false);
+	disband(c);
+	convoy_free(c);
 }
 
-/* The last one has the server to itself, as if it had come alone. */
-static void settle_last(struct convoy *c, PGresult *result)
+/* The first one has failed at the end of the transaction, or all have: alone, they may not. */
+static void fail_together(struct convoy *c)
 {
-	struct server *server = c->server;
-	struct operation *op = take_out(c, c->count - 1);
-	server_want_write(server, false);
-	op->unfit = !PQexitPipelineMode(server->conn);
-	op->result = result;
-	free(c);
-	operation_settle(op, ST_OK);
-}
-
-/* False: the convoy is over. */
-static bool settle_next(struct convoy *c)
-{
-	PGresult *result = c->result;
-	struct operation *op = c->ops[c->answered];
-	c->result = NULL;
-	c->nulls = 0;
-	if (c->answered + 1 < c->count && c->ops[c->answered + 1])
-		c->ops[c->answered + 1]->since = clock_now(); /* its turn begins */
-	if (++c->answered == c->count) {
-		settle_last(c, result);
-		return false;
+	for (unsigned i = 0; i < c->count; i++) {
+		PQclear(c->results[i]);
+		c->results[i] = NULL;
+		c->ops[i]->suits_convoy = false;
 	}
-	c->ops[c->answered - 1] = NULL;
+}
+
+/* For the statistics, each has taken its share of the time. */
+static void settle_one(struct convoy *c, unsigned i, double share)
+{
+	struct operation *op = c->ops[i];
+	PGresult *result = c->results[i];
+	if (!op || !result)
+		return;
+	c->ops[i] = NULL;
+	c->results[i] = NULL;
 	op->result = result;
+	op->since = clock_now() - share;
+	operation_settle(op, ST_OK); /* op->convoy says that the server is ours */
+}
+
+/* The transaction is over. Who was not run begins anew, last of all, when the server is free. */
+static void settle_all(struct convoy *c)
+{
+	PGconn *conn = c->server->conn;
+	bool reusable = PQexitPipelineMode(conn) && PQtransactionStatus(conn) == PQTRANS_IDLE;
+	double share = (clock_now() - c->started) / c->count;
 	c->at_work = true;
-	operation_settle(op, ST_OK);
-	c->at_work = false;
-	if (c->server)
-		return true;
-	free(c);
-	return false;
+	for (unsigned i = 0; i < c->count; i++)
+		settle_one(c, i, share);
+	release(c, reusable);
+	disband(c);
+	convoy_free(c);
 }
 
 /* False: the convoy is over. */
 static bool take(struct convoy *c, PGresult *result)
 {
-	if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+	ExecStatusType status = PQresultStatus(result);
+	c->nulls = 0;
+	if (status == PGRES_PIPELINE_SYNC) {
 		PQclear(result);
-		return settle_next(c);
+		settle_all(c);
+		return false;
 	}
-	if (c->result)
-		PQclear(result); /* what failed keeps its first word */
+	if (c->answered == c->count && status == PGRES_FATAL_ERROR)
+		fail_together(c);
+	if (c->answered < c->count && !c->results[c->answered] && status != PGRES_PIPELINE_ABORTED)
+		c->results[c->answered] = result;
 	else
-		c->result = result;
+		PQclear(result);
 	return true;
 }
 
@@ -197,12 +203,14 @@ static void on_convoy_event(struct server *server, int events)
 	server_want_write(server, pending > 0);
 	while (!PQisBusy(conn)) {
 		PGresult *result = PQgetResult(conn);
-		if (PQstatus(conn) == CONNECTION_BAD || (!result && ++c->nulls > 1)) {
+		if (PQstatus(conn) == CONNECTION_BAD || (!result && ++c->nulls > 2)) {
 			PQclear(result);
 			lose(c);
 			return;
 		}
-		if (result && !take(c, result))
+		if (!result && c->answered < c->count)
+			c->answered++;
+		else if (result && !take(c, result))
 			return;
 	}
 }
@@ -210,10 +218,11 @@ static void on_convoy_event(struct server *server, int events)
 static bool start(struct convoy *c)
 {
 	PGconn *conn = c->server->conn;
+	c->started = clock_now();
 	bool sent = PQenterPipelineMode(conn);
 	for (unsigned i = 0; sent && i < c->count; i++)
 		sent = send(c->server, c->ops[i]);
-	int pending = sent ? PQflush(conn) : -1;
+	int pending = sent && PQpipelineSync(conn) ? PQflush(conn) : -1;
 	if (pending < 0)
 		return false;
 	server_hold(c->server, on_convoy_event, c);
@@ -249,8 +258,11 @@ void convoy_leave(struct operation *op)
 			take_out(c, i);
 	op->convoy = NULL;
 	op->server = NULL;
-	if (!c->server) /* it is over already */
+	if (c->at_work) /* that goes on with those that are left */
 		return;
+	c->at_work = true;
 	server_give_up(c->server);
+	release(c, false);
 	disband(c);
+	convoy_free(c);
 }

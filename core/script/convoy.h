@@ -3,11 +3,13 @@
  *
  * When a server becomes free and more than one operation waits for it, the first gets it; those
  * right behind it that are quick reads too go along, instead of waiting for a trip of their own.
- * Each has a Sync, so that each is a transaction, and fails, alone. Who waits in between, or is not
+ * One Sync ends them all, so that each side writes once. That makes them one transaction, of reads
+ * that could not see one another anyway; who fails, fails alone: those behind it were not run, and
+ * begin anew. Results are told of when the transaction has ended. Who waits in between, or is not
  * known to be quick, ends the row: nobody overtakes anybody.
  *
- * They are reads that have no timeout of their own and leave nothing in the session; so whoever
- * gives up just ends it for all: the server is closed, and the others begin anew. */
+ * They have no timeout of their own and leave nothing in the session; so whoever gives up just ends
+ * it for all: the server is closed, and the others begin anew. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_SCRIPT_CONVOY_H
 #define MOONGATE_SCRIPT_CONVOY_H
