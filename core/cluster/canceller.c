@@ -2,10 +2,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/canceller.h"
 
+#include "base/thread.h"
 #include "cluster/alarms.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -39,20 +38,6 @@ static void *deliver(void *arg)
 	return NULL;
 }
 
-/* The application's signals are not for this thread: it begins with all of them blocked. */
-static bool start_thread(struct delivery *d)
-{
-	pthread_t thread;
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	bool started = pthread_create(&thread, NULL, deliver, d) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (started)
-		pthread_detach(thread);
-	return started;
-}
-
 /* NULL: not now; out of memory, threads or descriptors. */
 static struct delivery *delivery_start(PGconn *conn)
 {
@@ -61,7 +46,7 @@ static struct delivery *delivery_start(PGconn *conn)
 		return NULL;
 	d->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	d->request = PQgetCancel(conn);
-	if (d->fd >= 0 && d->request && start_thread(d))
+	if (d->fd >= 0 && d->request && thread_start(deliver, d))
 		return d;
 	PQfreeCancel(d->request);
 	if (d->fd >= 0)

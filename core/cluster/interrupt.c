@@ -3,11 +3,10 @@
 #include "cluster/interrupt.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <math.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -81,20 +80,6 @@ static void *stop(void *arg)
 	return NULL;
 }
 
-/* The application's signals are not for this thread: it begins with all of them blocked. */
-static bool start(struct interruption *i)
-{
-	pthread_t thread;
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	bool started = pthread_create(&thread, NULL, stop, i) == 0;
-	if (started)
-		pthread_detach(thread);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return started;
-}
-
 /* Those that have ended go. */
 static void forget(struct context *context)
 {
@@ -119,7 +104,7 @@ void interrupt(struct context *context, PGconn *conn)
 		*i = (struct interruption){
 		        .next = context->interruptions, .conn = conn, .request = request};
 		atomic_init(&i->left, false);
-		if (start(i)) {
+		if (thread_start(stop, i)) {
 			context->interruptions = i;
 			return;
 		}
