@@ -56,8 +56,8 @@ MOONGATE_API const char *moongate_version(void);
 
 /* `loop` stays the caller's, and must outlive the context. NULL: nothing can be opened, and
  * moongate_classify() is all that there is. It logs warnings to standard error, or what
- * MOONGATE_LOG in the environment says: debug, info, warn, error, off. The loop's ev_userdata() has
- * to be NULL, and to stay so. NULL: it is not, or out of memory or descriptors. */
+ * MOONGATE_LOG in the environment says: debug, info, warn, error, off. NULL: out of memory or
+ * descriptors. */
 MOONGATE_API struct moongate *moongate_new(struct ev_loop *loop);
 
 /* Closes its clusters; callbacks that have not run run now, inside of this call (called in a

@@ -71,15 +71,9 @@ static void on_deliver(struct ev_loop *loop, ev_watcher *watcher, int events)
 		destroy(m);
 }
 
-/* alarms.h takes the userdata of a loop for its own, where there is any. */
-static bool fits(struct ev_loop *loop)
-{
-	return !loop || !ev_userdata(loop);
-}
-
 struct moongate *moongate_new(struct ev_loop *loop)
 {
-	struct moongate *m = fits(loop) ? calloc(1, sizeof *m) : NULL;
+	struct moongate *m = calloc(1, sizeof *m);
 	if (!m)
 		return NULL;
 	list_init(&m->clusters);
@@ -91,7 +85,7 @@ struct moongate *moongate_new(struct ev_loop *loop)
 	random_secret(&m->context.random, sizeof m->context.random);
 	m->classifier = classifier_new(STATEMENTS);
 	if (loop)
-		m->context.resolver = resolver_new(loop);
+		m->context.resolver = resolver_new(&m->context);
 	if (m->classifier && (m->context.resolver || !loop))
 		return m;
 	destroy(m);

@@ -55,7 +55,7 @@ static void arm(struct addresses *a, double wait)
 	if (wait == INFINITY)
 		return;
 	ev_timer_set(&a->timer, wait, 0);
-	alarm_start(loop_of(a), &a->timer);
+	alarm_start(a->endpoint->cluster->context, &a->timer);
 }
 
 static double wait_for(double ttl)

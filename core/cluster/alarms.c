@@ -3,6 +3,7 @@
 #include "cluster/alarms.h"
 
 #include "base/clock.h"
+#include "cluster/context.h"
 
 #include <math.h>
 
@@ -75,24 +76,24 @@ void alarms_resume(struct alarms *a)
 
 /* The loop's idea of now may be older than the clock's, and its timers are due by that: not later
  * than this says. */
-static void note(struct ev_loop *loop, double seconds)
+static void note(const struct context *context, double seconds)
 {
-	struct alarms *a = ev_userdata(loop);
+	struct alarms *a = context->alarms;
 	if (!a)
 		return;
 	double now = alarms_now(a);
 	alarms_note(a, now, now + fmax(0, seconds) + FINEST);
 }
 
-void alarm_start(struct ev_loop *loop, ev_timer *timer)
+void alarm_start(const struct context *context, ev_timer *timer)
 {
-	note(loop, ev_timer_remaining(loop, timer));
-	ev_timer_start(loop, timer);
+	note(context, ev_timer_remaining(context->loop, timer));
+	ev_timer_start(context->loop, timer);
 }
 
-void alarm_again(struct ev_loop *loop, const ev_timer *timer)
+void alarm_again(const struct context *context, const ev_timer *timer)
 {
-	note(loop, timer->repeat);
+	note(context, timer->repeat);
 }
 
 double alarms_next(struct alarms *a, double now)

@@ -16,6 +16,8 @@
 #define ALARM_LEVELS 13 /* of the widest slots 63 last for longer than a century */
 #define ALARM_SLOTS  64
 
+struct context;
+
 /* Its clock stands still with the loop's: between alarms_pause() and alarms_resume(). */
 struct alarms {
 	double stood_still, since;   /* s so far; when it stopped, 0: it runs */
@@ -25,11 +27,11 @@ struct alarms {
 	} slots[ALARM_LEVELS][ALARM_SLOTS];
 };
 
-/* Starts it, and notes it in the alarms that are the loop's ev_userdata(), where it has any. */
-void alarm_start(struct ev_loop *loop, ev_timer *timer);
+/* Starts it on the context's loop, and notes it in the context's alarms, where it has any. */
+void alarm_start(const struct context *context, ev_timer *timer);
 
 /* Notes when a timer runs next that repeats itself, and has just run. */
-void alarm_again(struct ev_loop *loop, const ev_timer *timer);
+void alarm_again(const struct context *context, const ev_timer *timer);
 
 /* Fine when it has stopped, or runs, already. */
 void alarms_pause(struct alarms *alarms);

@@ -64,7 +64,7 @@ static void wait_for(struct canceller *c, double seconds)
 {
 	ev_timer_stop(loop_of(c), &c->timer);
 	ev_timer_set(&c->timer, seconds, 0);
-	alarm_start(loop_of(c), &c->timer);
+	alarm_start(c->server->context, &c->timer);
 }
 
 static void ask_later(struct canceller *c)

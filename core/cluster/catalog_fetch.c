@@ -112,7 +112,7 @@ static void build_some(struct catalog_fetch *f)
 		     large ? "it is too large" : "out of memory");
 	} else {
 		ev_timer_set(&f->timer, PAUSE, 0);
-		alarm_start(f->context->loop, &f->timer);
+		alarm_start(f->context, &f->timer);
 	}
 }
 

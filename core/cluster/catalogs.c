@@ -65,7 +65,7 @@ static void look_in(struct source *s, double seconds)
 {
 	ev_timer_stop(loop_of(s), &s->timer);
 	ev_timer_set(&s->timer, fmax(0, seconds), 0);
-	alarm_start(loop_of(s), &s->timer);
+	alarm_start(s->catalogs->cluster->context, &s->timer);
 }
 
 static void show(struct source *s, struct catalog *own)

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+struct alarms;
 struct interruption;
 struct resolver;
 
@@ -21,9 +22,10 @@ struct context {
 	struct ev_loop *loop;
 	struct log log;
 	struct resolver *resolver;
-	uint64_t random;    /* state of random.h's generator */
-	unsigned servers;   /* connections to PostgreSQL, open or opening: a descriptor each */
-	double stood_still; /* s in all that the loop was not run: between the module's calls */
+	struct alarms *alarms; /* where timers are noted, for foreign loops; NULL: nowhere */
+	uint64_t random;       /* state of random.h's generator */
+	unsigned servers;      /* connections to PostgreSQL, open or opening: a descriptor each */
+	double stood_still;    /* s in all that the loop was not run: between the module's calls */
 	pid_t pid; /* whose it is: not its children's, after fork(); 0: it does not matter */
 	struct interruption *interruptions; /* interrupt.h */
 };

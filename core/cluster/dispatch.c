@@ -85,7 +85,7 @@ static void arm(struct dispatch *d, double now)
 	if (next == INFINITY)
 		return;
 	ev_timer_set(&d->timer, fmax(0, next - now), 0);
-	alarm_start(loop_of(d), &d->timer);
+	alarm_start(d->cluster->context, &d->timer);
 }
 
 /* Behind all that came before it: mostly at the back, unless it has waited elsewhere first. */

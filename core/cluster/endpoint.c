@@ -285,10 +285,10 @@ void endpoint_init(struct endpoint *e)
 
 void endpoint_trim(struct endpoint *e)
 {
-	struct ev_loop *loop = e->cluster->context->loop;
-	ev_timer_stop(loop, &e->trimming);
+	const struct context *context = e->cluster->context;
+	ev_timer_stop(context->loop, &e->trimming);
 	ev_timer_set(&e->trimming, 0, 0);
-	alarm_start(loop, &e->trimming);
+	alarm_start(context, &e->trimming);
 }
 
 void endpoint_moved(struct endpoint *e)

@@ -135,7 +135,7 @@ enum status exec_start(struct exec *x, struct server *server, const struct exec_
 	}
 	if (q->timeout > 0) {
 		ev_timer_set(&x->timer, q->timeout, 0);
-		alarm_start(server->context->loop, &x->timer);
+		alarm_start(server->context, &x->timer);
 	}
 	server_hold(server, on_exec_event, x);
 	server_want_write(server, pending > 0);

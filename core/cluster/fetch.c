@@ -99,9 +99,11 @@ static void on_socket(struct ev_loop *loop, ev_io *io, int events)
 
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
+	struct fetch *f = timer->data;
+	(void)loop;
 	(void)events;
-	alarm_again(loop, timer);
-	act(timer->data, CURL_SOCKET_TIMEOUT, 0);
+	alarm_again(f->context, timer);
+	act(f, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
@@ -138,7 +140,7 @@ static int watch_time(CURLM *multi, long ms, void *arg)
 	if (ms < 0)
 		return 0;
 	ev_timer_set(&f->timer, (double)ms / 1000, TICK);
-	alarm_start(loop_of(f), &f->timer);
+	alarm_start(f->context, &f->timer);
 	return 0;
 }
 
@@ -308,7 +310,7 @@ void fetch_start(struct fetch *f, const char *url, double timeout)
 		timeout = 0; /* it is told from the loop */
 	}
 	ev_timer_set(&f->deadline, timeout, 0);
-	alarm_start(loop_of(f), &f->deadline);
+	alarm_start(f->context, &f->deadline);
 }
 
 void fetch_cancel(struct fetch *f)

@@ -277,7 +277,7 @@ static void listen_on(struct flow *f)
 	if (f->left <= 0)
 		return;
 	ev_timer_set(&f->timer, f->left, 0);
-	alarm_start(loop_of(f), &f->timer);
+	alarm_start(f->server->context, &f->timer);
 }
 
 /* In the extended protocol, also where there are no parameters: it takes one statement only. */

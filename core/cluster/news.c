@@ -57,7 +57,7 @@ void news_note(struct cluster *c)
 	if (!news)
 		return;
 	ev_timer_set(&c->news.timer, c->news.telling ? AGAIN : 0, 0);
-	alarm_start(c->context->loop, &c->news.timer);
+	alarm_start(c->context, &c->news.timer);
 }
 
 void news_stop(struct cluster *c)

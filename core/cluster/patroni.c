@@ -78,10 +78,10 @@ static bool url_of(const struct patroni *p, size_t i, char *url, size_t size)
 
 static void ask_later(struct patroni *p)
 {
-	struct ev_loop *loop = p->cluster->context->loop;
-	ev_timer_stop(loop, &p->timer);
+	const struct context *context = p->cluster->context;
+	ev_timer_stop(context->loop, &p->timer);
 	ev_timer_set(&p->timer, p->interval, 0);
-	alarm_start(loop, &p->timer);
+	alarm_start(context, &p->timer);
 }
 
 static void give_up(struct patroni *p)

@@ -257,7 +257,7 @@ static void arm(struct pool_waiter *w, double now)
 {
 	double next = fmin(w->deadline, w->notice_at);
 	ev_timer_set(&w->timer, fmax(0, next - now), 0);
-	alarm_start(pool_loop(w->pool), &w->timer);
+	alarm_start(pool_context(w->pool), &w->timer);
 }
 
 static void on_waiter_time(struct ev_loop *loop, ev_timer *timer, int events)

@@ -57,7 +57,7 @@ static void look_later(struct pool *pool, double now)
 	if (pool->look_at == INFINITY)
 		return;
 	ev_timer_set(&pool->keeper, fmax(0, pool->look_at - now), 0);
-	alarm_start(pool_loop(pool), &pool->keeper);
+	alarm_start(pool_context(pool), &pool->keeper);
 }
 
 void pool_rested(struct pool *pool)

@@ -96,7 +96,7 @@ static void watch_reserve(struct pool *pool)
 	if (wait <= 0)
 		return; /* its use is not a matter of time any more */
 	ev_timer_set(&pool->reserve, wait, 0);
-	alarm_start(pool_loop(pool), &pool->reserve);
+	alarm_start(pool_context(pool), &pool->reserve);
 }
 
 void pool_open_for_waiters(struct pool *pool)

@@ -49,9 +49,14 @@ static inline const struct pool_config *pool_config(const struct pool *pool)
 	return &pool->endpoint->cluster->pool;
 }
 
+static inline struct context *pool_context(const struct pool *pool)
+{
+	return pool->endpoint->cluster->context;
+}
+
 static inline struct ev_loop *pool_loop(const struct pool *pool)
 {
-	return pool->endpoint->cluster->context->loop;
+	return pool_context(pool)->loop;
 }
 
 static inline unsigned pool_servers(const struct pool *pool)

@@ -242,13 +242,13 @@ static double due(const struct probe *p, double now)
 
 void probe_reschedule(struct probe *p)
 {
-	struct ev_loop *loop = context_of(p)->loop;
+	const struct context *context = context_of(p);
 	double now = clock_now(), next = due(p, now);
-	ev_timer_stop(loop, &p->timer);
+	ev_timer_stop(context->loop, &p->timer);
 	if (p->busy || p->retired || next == INFINITY)
 		return;
 	ev_timer_set(&p->timer, fmax(0, next - now), 0);
-	alarm_start(loop, &p->timer);
+	alarm_start(context, &p->timer);
 }
 
 void probe_hurry(struct probe *p)

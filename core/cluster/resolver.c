@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "cluster/alarms.h"
+#include "cluster/context.h"
 
 #include <ares.h>
 #include <arpa/inet.h>
@@ -27,7 +28,7 @@
 #define TRIES         3
 
 struct resolver {
-	struct ev_loop *loop;
+	const struct context *context;
 	struct list queries;
 	char *servers; /* NULL: those of resolv.conf */
 };
@@ -58,7 +59,7 @@ struct watch {
 
 static struct ev_loop *loop_of(const struct resolver_query *q)
 {
-	return q->resolver->loop;
+	return q->resolver->context->loop;
 }
 
 static void watch_free(struct watch *w)
@@ -116,7 +117,7 @@ static void schedule(struct resolver_query *q)
 	}
 	ev_timer_stop(loop_of(q), &q->timer);
 	ev_timer_set(&q->timer, wait > 0 ? wait : 0, 0);
-	alarm_start(loop_of(q), &q->timer);
+	alarm_start(q->resolver->context, &q->timer);
 }
 
 static void process(struct resolver_query *q, ares_socket_t readable, ares_socket_t writable)
@@ -282,14 +283,14 @@ static void ask(struct resolver_query *q)
 	ares_getaddrinfo(q->channel, q->host, NULL, &hints, on_resolved, q);
 }
 
-struct resolver *resolver_new(struct ev_loop *loop)
+struct resolver *resolver_new(const struct context *context)
 {
 	struct resolver *r = malloc(sizeof *r);
 	if (!r || ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
 		free(r);
 		return NULL;
 	}
-	*r = (struct resolver){.loop = loop};
+	*r = (struct resolver){.context = context};
 	list_init(&r->queries);
 	const char *servers = getenv("MOONGATE_DNS");
 	if (servers && *servers && resolver_set_servers(r, servers) != ST_OK) {

@@ -9,8 +9,7 @@
 
 #include "base/status.h"
 
-#include <ev.h>
-
+struct context;
 struct resolver;
 struct resolver_query;
 
@@ -27,8 +26,9 @@ struct resolved {
 typedef void resolved_fn(enum status status, const struct resolved *answer, void *arg);
 
 /* The name servers are those of resolv.conf, or of MOONGATE_DNS in the environment, as
- * resolver_set_servers() takes them. NULL: out of memory, or c-ares would not start. */
-struct resolver *resolver_new(struct ev_loop *loop);
+ * resolver_set_servers() takes them. The context outlives it. NULL: out of memory, or c-ares would
+ * not start. */
+struct resolver *resolver_new(const struct context *context);
 void resolver_free(struct resolver *r); /* NULL is fine; queries under way are cancelled unheard */
 
 /* Asks these name servers, "address[:port],...", from now on instead of those of resolv.conf. */

@@ -68,7 +68,7 @@ static void fail_soon(struct server *s, enum status status)
 	o->failed = status;
 	ev_timer_stop(s->context->loop, &o->deadline);
 	ev_timer_set(&o->deadline, 0, 0);
-	alarm_start(s->context->loop, &o->deadline);
+	alarm_start(s->context, &o->deadline);
 }
 
 static bool is_sqlstate(const char *text)
@@ -284,7 +284,7 @@ static struct server *start_opening(struct endpoint *endpoint, const struct conn
 	s->opening->arg = arg;
 	ev_timer_init(&s->opening->deadline, on_deadline, timeout, 0);
 	s->opening->deadline.data = s;
-	alarm_start(context->loop, &s->opening->deadline);
+	alarm_start(context, &s->opening->deadline);
 
 	const char *host = conninfo_host_to_resolve(endpoint->conninfo);
 	const char *broken = conninfo_reason(endpoint->conninfo);

@@ -37,7 +37,7 @@ static int with_context(const struct script_options *options, const char *script
 {
 	struct context context = {.loop = ev_loop_new(EVFLAG_AUTO), .log = command_log(LOG_WARN)};
 	int status = 1;
-	context.resolver = context.loop ? resolver_new(context.loop) : NULL;
+	context.resolver = context.loop ? resolver_new(&context) : NULL;
 	if (context.resolver)
 		status = work(&context, script, options, what);
 	else

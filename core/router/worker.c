@@ -106,7 +106,7 @@ static bool init_parts(struct worker *w)
 	if (!w->context.loop)
 		return false;
 	random_secret(&w->context.random, sizeof w->context.random);
-	w->context.resolver = resolver_new(w->context.loop);
+	w->context.resolver = resolver_new(&w->context);
 	w->classifier = classifier_new(CLASSIFIER_ENTRIES);
 	w->statements.classifier = w->classifier;
 	random_secret(w->statements.secret, sizeof w->statements.secret);

@@ -86,12 +86,11 @@ static struct listener_call *call_begin(lua_State *L, struct listener *l, double
 
 static int call_await(lua_State *L, struct listener_call *call, blocking_then_fn *then)
 {
-	struct ev_loop *loop = call->blocking.context->loop;
 	if (over(call))
 		blocking_finish(&call->blocking);
 	else if (isfinite(call->seconds)) {
 		ev_timer_set(&call->timer, call->seconds, 0);
-		alarm_start(loop, &call->timer);
+		alarm_start(call->blocking.context, &call->timer);
 	}
 	return blocking_await(L, &call->blocking, then);
 }

@@ -126,8 +126,9 @@ static int push_drained(lua_State *L, struct blocking *b)
 
 static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
 {
+	(void)loop;
 	(void)events;
-	alarm_again(loop, timer);
+	alarm_again(LIST_ENTRY(timer, struct drain_call, looks)->blocking.context, timer);
 }
 
 static void drain_end(struct blocking *b)
@@ -168,7 +169,7 @@ static int drain(lua_State *L)
 		endpoint_drain(h->cluster->endpoints[i], true);
 		call->endpoints |= UINT64_C(1) << i;
 	}
-	alarm_start(call->blocking.context->loop, &call->looks);
+	alarm_start(call->blocking.context, &call->looks);
 	return blocking_await_poll(L, &call->blocking, drained, push_drained);
 }
 

@@ -82,7 +82,7 @@ static struct nap *nap_begin(lua_State *L, const char *what)
 static void set_alarm(struct nap *n, double seconds)
 {
 	ev_timer_set(&n->timer, seconds, 0);
-	alarm_start(n->blocking.context->loop, &n->timer);
+	alarm_start(n->blocking.context, &n->timer);
 }
 
 static int awake(lua_State *L, struct blocking *b)

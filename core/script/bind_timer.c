@@ -13,7 +13,7 @@
 struct timer {
 	struct timer *next; /* of its state's */
 	struct state *state;
-	struct ev_loop *loop;
+	struct context *context;
 	struct hook_health health;
 	ev_timer watcher;
 	int self; /* reference in the registry; LUA_NOREF: stopped */
@@ -24,7 +24,7 @@ static void stop(lua_State *L, struct timer *t)
 	struct timer **at = &t->state->timers;
 	if (t->self == LUA_NOREF)
 		return;
-	ev_timer_stop(t->loop, &t->watcher);
+	ev_timer_stop(t->context->loop, &t->watcher);
 	while (*at && *at != t)
 		at = &(*at)->next;
 	if (*at)
@@ -44,9 +44,10 @@ static int call_function(lua_State *L)
 
 static void on_time(struct ev_loop *loop, ev_timer *watcher, int events)
 {
+	(void)loop;
 	(void)events;
 	struct timer *t = LIST_ENTRY(watcher, struct timer, watcher);
-	alarm_again(loop, watcher);
+	alarm_again(t->context, watcher);
 	lua_State *L = t->state->thread;
 	if (!hook_call(t->state, &t->health, "moongate.every", call_function, t))
 		stop(L, t);
@@ -64,7 +65,7 @@ static int every(lua_State *L)
 		          "query");
 	state_settle(L, state);
 	struct timer *t = lua_newuserdatauv(L, sizeof *t, 1);
-	*t = (struct timer){.state = state, .loop = state->context->loop, .self = LUA_NOREF};
+	*t = (struct timer){.state = state, .context = state->context, .self = LUA_NOREF};
 	ev_timer_init(&t->watcher, on_time, seconds, seconds);
 	luaL_setmetatable(L, TIMER_HANDLE);
 	lua_pushvalue(L, 2);
@@ -74,14 +75,14 @@ static int every(lua_State *L)
 	t->next = state->timers;
 	state->timers = t;
 	if (state->embedded)
-		alarm_start(t->loop, &t->watcher);
+		alarm_start(t->context, &t->watcher);
 	return 1;
 }
 
 void timers_start(struct state *state)
 {
 	for (struct timer *t = state->timers; t; t = t->next)
-		alarm_start(t->loop, &t->watcher);
+		alarm_start(t->context, &t->watcher);
 }
 
 static int timer_stop(lua_State *L)

@@ -96,6 +96,7 @@ static void give_up_answer(struct operation *op)
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct operation *op = LIST_ENTRY(timer, struct operation, deadline);
+	(void)loop;
 	(void)events;
 	if (!op->server) {
 		run_out_of_time_waiting(op);
@@ -107,7 +108,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 		op->timed_out = true;
 		canceller_start(&op->canceller, op->server);
 		ev_timer_set(timer, CANCEL_GRACE, 0);
-		alarm_start(loop, timer);
+		alarm_start(op->cluster->context, timer);
 	}
 }
 
@@ -117,5 +118,5 @@ void operation_arm(struct operation *op)
 	if (op->timeout <= 0)
 		return;
 	ev_timer_set(&op->deadline, op->timeout, 0);
-	alarm_start(op->cluster->context->loop, &op->deadline);
+	alarm_start(op->cluster->context, &op->deadline);
 }

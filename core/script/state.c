@@ -93,11 +93,12 @@ static struct home *home_new(void)
 	c->pid = getpid();
 	c->log = log_by_environment();
 	random_secret(&c->random, sizeof c->random);
+	c->alarms = &home->alarms;
 	c->loop = ev_loop_new(EVFLAG_AUTO);
 	if (c->loop) {
 		ev_set_userdata(c->loop, home);
 		ev_set_invoke_pending_cb(c->loop, on_pending);
-		c->resolver = resolver_new(c->loop);
+		c->resolver = resolver_new(c);
 	}
 	if (c->resolver) {
 		stand_still(home);

@@ -52,13 +52,13 @@ struct state {
 
 /* What a state has of its own, outside of the router. */
 struct home {
-	struct alarms alarms; /* the loop's userdata */
 	struct context context;
-	int fd;              /* the loop's, of foreign.h; -1: not known */
-	int alarm_fd;        /* a timerfd for loops without timers; -1: none is needed */
-	int timed_fd;        /* an epoll of these two */
-	unsigned called;     /* callbacks of the loop's so far */
-	double left;         /* when state_leave() was called last */
+	struct alarms alarms; /* the context's */
+	int fd;               /* the loop's, of foreign.h; -1: not known */
+	int alarm_fd;         /* a timerfd for loops without timers; -1: none is needed */
+	int timed_fd;         /* an epoll of these two */
+	unsigned called;      /* callbacks of the loop's so far */
+	double left;          /* when state_leave() was called last */
 	struct home *before; /* the parent's, in a child of fork(): its clusters may be there yet */
 };
 

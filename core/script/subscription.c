@@ -70,7 +70,7 @@ static void wait_for(struct subscription *s, double seconds)
 	enter(s, SUBSCRIPTION_WAITING);
 	ev_timer_stop(loop_of(s), &s->timer);
 	ev_timer_set(&s->timer, seconds, 0);
-	alarm_start(loop_of(s), &s->timer);
+	alarm_start(s->cluster->context, &s->timer);
 }
 
 /* For whoever asks what is the matter; `why` is one line. */

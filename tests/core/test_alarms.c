@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "cluster/alarms.h"
+#include "cluster/context.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -107,24 +108,24 @@ static void count(struct ev_loop *loop, ev_timer *timer, int events)
 }
 
 /* A turn at the moment that was told runs the timer. */
-static void knows_of_a_loops_timers(void **state)
+static void knows_of_a_contexts_timers(void **state)
 {
 	(void)state;
-	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+	struct context context = {.loop = ev_loop_new(EVFLAG_AUTO)};
 	int runs = 0;
 	ev_timer timer;
 	ev_timer_init(&timer, count, 0.02, 0);
 	timer.data = &runs;
-	alarm_start(loop, &timer); /* without alarms it is started all the same */
+	alarm_start(&context, &timer); /* without alarms it is started all the same */
 	assert_true(ev_is_active(&timer));
-	ev_timer_stop(loop, &timer);
-	ev_set_userdata(loop, &alarms);
+	ev_timer_stop(context.loop, &timer);
+	context.alarms = &alarms;
 	ev_timer_set(&timer, 0.02, 0);
-	alarm_start(loop, &timer);
+	alarm_start(&context, &timer);
 	ev_sleep(alarms_next(&alarms, alarms_now(&alarms)) - alarms_now(&alarms));
-	ev_run(loop, EVRUN_NOWAIT);
+	ev_run(context.loop, EVRUN_NOWAIT);
 	assert_int_equal(runs, 1);
-	ev_loop_destroy(loop);
+	ev_loop_destroy(context.loop);
 }
 
 int main(void)
@@ -135,7 +136,7 @@ int main(void)
 	        cmocka_unit_test_setup(says_the_first_of_several, empty),
 	        cmocka_unit_test_setup(is_late_for_none_by_much, empty),
 	        cmocka_unit_test_setup(stands_still_between_pause_and_resume, empty),
-	        cmocka_unit_test_setup(knows_of_a_loops_timers, empty),
+	        cmocka_unit_test_setup(knows_of_a_contexts_timers, empty),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

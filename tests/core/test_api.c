@@ -70,12 +70,22 @@ static void needs_a_loop_for_clusters(void **state)
 	moongate_free(m);
 }
 
-static void refuses_a_loop_with_userdata(void **state)
+static void leaves_the_loops_userdata_to_the_program(void **state)
 {
 	struct api *a = *state;
-	ev_set_userdata(a->loop, a);
-	assert_null(moongate_new(a->loop));
-	ev_set_userdata(a->loop, NULL);
+	struct heard heard = {0};
+	char mine[] = "the program's";
+	moongate_free(a->m);
+	ev_set_userdata(a->loop, mine);
+	a->m = moongate_new(a->loop);
+	assert_non_null(a->m);
+	assert_true(moongate_log(a->m, "off", STDERR_FILENO));
+	open_at(a, NOBODY, NULL);
+	query(a, "select 1", &heard);
+	wait_for(a, &heard, 1);
+	assert_string_equal("57P03", heard.sqlstate);
+	assert_ptr_equal(mine, ev_userdata(a->loop));
+	assert_string_equal("the program's", mine);
 }
 
 static void reads_the_environment(void **state)
@@ -283,7 +293,7 @@ int main(void)
 	        cmocka_unit_test(classifies_without_a_loop),
 	        cmocka_unit_test(needs_a_loop_for_clusters),
 	        TEST(says_what_is_wrong_with_options),
-	        TEST(refuses_a_loop_with_userdata),
+	        TEST(leaves_the_loops_userdata_to_the_program),
 	        TEST(reads_the_environment),
 	        TEST(tells_of_a_failure_from_the_loop_and_once),
 	        TEST(fails_what_is_under_way_as_it_closes),

@@ -48,7 +48,7 @@ static void make_with(struct mute *m, struct pool_config pool, struct hold_limit
 {
 	char error[256] = "";
 	*m = (struct mute){.context = {.loop = ev_loop_new(0), .log.level = LOG_OFF}};
-	m->context.resolver = resolver_new(m->context.loop);
+	m->context.resolver = resolver_new(&m->context);
 	m->fd = listen_mutely(m->url, sizeof m->url);
 	const struct endpoint_config endpoints[] = {
 	        {.url = m->url, .weight = 1, .role = ROLE_PRIMARY},

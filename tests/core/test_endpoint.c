@@ -40,7 +40,7 @@ static int set_up(void **state)
 	                                .health = HEALTH_DEFAULTS,
 	                                .breaker = BREAKER_DEFAULTS};
 	f = (struct fixture){.context = {.loop = ev_loop_new(0), .log.level = LOG_OFF}};
-	f.context.resolver = resolver_new(f.context.loop);
+	f.context.resolver = resolver_new(&f.context);
 	f.cluster = cluster_new(&f.context, &config, error, sizeof error);
 	assert_string_equal(error, "");
 	f.e = f.cluster->endpoints;

@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include "base/clock.h"
+#include "cluster/context.h"
 #include "cluster/resolver.h"
 
 #include <arpa/inet.h>
@@ -30,7 +31,7 @@ struct answer {
 };
 
 struct fixture {
-	struct ev_loop *loop;
+	struct context context;
 	struct resolver *resolver;
 	ev_io name_server;
 	bool silent; /* the name server reads, and never answers */
@@ -86,13 +87,13 @@ static int set_up(void **state)
 	assert_int_equal(getsockname(fd, (void *)&address, &size), 0);
 	snprintf(servers, sizeof servers, "127.0.0.1:%u", ntohs(address.sin_port));
 
-	f->loop = ev_loop_new(0);
-	f->resolver = resolver_new(f->loop);
+	f->context.loop = ev_loop_new(0);
+	f->resolver = resolver_new(&f->context);
 	assert_int_equal(resolver_set_servers(f->resolver, servers), ST_OK);
 	ev_io_init(&f->name_server, on_question, fd, EV_READ);
 	f->name_server.data = f;
-	ev_io_start(f->loop, &f->name_server);
-	ev_unref(f->loop); /* the loop ends when the resolver wants nothing more */
+	ev_io_start(f->context.loop, &f->name_server);
+	ev_unref(f->context.loop); /* the loop ends when the resolver wants nothing more */
 	*state = f;
 	return 0;
 }
@@ -101,10 +102,10 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 	resolver_free(f->resolver);
-	ev_ref(f->loop);
-	ev_io_stop(f->loop, &f->name_server);
+	ev_ref(f->context.loop);
+	ev_io_stop(f->context.loop, &f->name_server);
 	close(f->name_server.fd);
-	ev_loop_destroy(f->loop);
+	ev_loop_destroy(f->context.loop);
 	free(f);
 	return 0;
 }
@@ -125,7 +126,7 @@ static struct answer resolve(struct fixture *f, const char *host)
 	struct answer answer = {0};
 	assert_non_null(resolver_start(f->resolver, host, note, &answer));
 	assert_int_equal(answer.calls, 0);
-	ev_run(f->loop, 0);
+	ev_run(f->context.loop, 0);
 	assert_int_equal(answer.calls, 1);
 	return answer;
 }
@@ -215,7 +216,7 @@ static void many_queries_at_once_each_get_their_answer(void **state)
 	const char *const hosts[] = {"db.test", "nowhere.test", "127.0.0.1"};
 	for (size_t i = 0; i < 90; i++)
 		assert_non_null(resolver_start(f->resolver, hosts[i % 3], note, &answers[i]));
-	ev_run(f->loop, 0);
+	ev_run(f->context.loop, 0);
 	for (size_t i = 0; i < 90; i++) {
 		assert_int_equal(answers[i].calls, 1);
 		assert_int_equal(answers[i].status, i % 3 == 1 ? ST_ESERVER : ST_OK);
@@ -230,7 +231,7 @@ static void a_cancelled_query_is_not_heard_of(void **state)
 	resolver_cancel(resolver_start(f->resolver, "localhost", note, &answers[1]));
 	resolver_cancel(resolver_start(f->resolver, "db.test", note, &answers[2]));
 	resolver_cancel(NULL);
-	ev_run(f->loop, 0);
+	ev_run(f->context.loop, 0);
 	for (size_t i = 0; i < 3; i++)
 		assert_int_equal(answers[i].calls, 0);
 }
@@ -242,9 +243,9 @@ static void cancelling_one_query_leaves_the_others(void **state)
 	struct resolver_query *q = resolver_start(f->resolver, "db.test", note, &cancelled);
 	assert_non_null(resolver_start(f->resolver, "db.test", note, &kept));
 	while (f->asked == 0)
-		ev_run(f->loop, EVRUN_ONCE);
+		ev_run(f->context.loop, EVRUN_ONCE);
 	resolver_cancel(q);
-	ev_run(f->loop, 0);
+	ev_run(f->context.loop, 0);
 	assert_int_equal(cancelled.calls, 0);
 	assert_int_equal(kept.calls, 1);
 	assert_int_equal(kept.status, ST_OK);
@@ -258,11 +259,11 @@ static void freeing_the_resolver_ends_its_queries_unheard(void **state)
 	assert_non_null(resolver_start(f->resolver, "db.test", note, &answers[0]));
 	assert_non_null(resolver_start(f->resolver, "nowhere.test", note, &answers[1]));
 	while (f->asked == 0)
-		ev_run(f->loop, EVRUN_ONCE);
+		ev_run(f->context.loop, EVRUN_ONCE);
 	assert_non_null(resolver_start(f->resolver, "127.0.0.1", note, &answers[2]));
 	resolver_free(f->resolver);
 	f->resolver = NULL;
-	ev_run(f->loop, 0);
+	ev_run(f->context.loop, 0);
 	for (size_t i = 0; i < 3; i++)
 		assert_int_equal(answers[i].calls, 0);
 }
@@ -292,7 +293,7 @@ static void a_callback_may_free_the_resolver(void **state)
 	struct answer other = {0};
 	words.query = resolver_start(f->resolver, "127.0.0.1", free_everything, &words);
 	assert_non_null(resolver_start(f->resolver, "db.test", note, &other));
-	ev_run(f->loop, 0);
+	ev_run(f->context.loop, 0);
 	assert_string_equal(words.addresses, "127.0.0.1");
 	assert_int_equal(other.calls, 0);
 }
