@@ -24,7 +24,9 @@ signal_postmasters() {
 }
 some_are_left() {
   for file in guarded/*; do [ -e "$file" ] && kill -0 "${file#guarded/}" && return 0; done
-  for file in */postmaster.pid; do [ -e "$file" ] && return 0; done
+  for file in */postmaster.pid; do # one that was killed has left its own behind
+    [ -e "$file" ] && read -r pid < "$file" && kill -0 "$pid" && return 0
+  done
   return 1
 }
 read -r nothing
