@@ -82,7 +82,8 @@ run: deps ## build, then show the router routing on a throwaway cluster
 
 test: deps-test ## all tests: C units under sanitizers, Lua, and the router on real PostgreSQL
 	@$(MAKE) --no-print-directory all $(CHAOS_TOOLS) $(FORK)
-	@$(MAKE) --no-print-directory $(ASAN) unit-tests $(BUILD)/asan/moongate
+	@$(MAKE) --no-print-directory $(ASAN) unit-tests $(BUILD)/asan/moongate \
+		$(BUILD)/asan/lib/moongate/core.so
 	@BUILD=$(BUILD) sh tests/run.sh
 
 asan: ## build the router under build/asan with ASan and UBSan

@@ -4,6 +4,8 @@
 #   sh tests/run.sh              all of them
 #   sh tests/run.sh PART...      unit: C units, under ASan and UBSan
 #                                lua: the module
+#                                sanitized_module: the specs that work its C code the most, with the
+#                                module under ASan and UBSan
 #                                router: the router on real PostgreSQL
 #                                sanitized: the same, with the router under ASan and UBSan
 #                                chaos: nodes and networks that fail under load, with a checker;
@@ -11,7 +13,7 @@
 #                                patroni: three nodes under Patroni; left out where it is not installed
 #
 # Tests tagged #release measure memory or time, which sanitizers distort, and those tagged #slow wait most
-# of their time for something that other tests do, too: `sanitized` leaves both out.
+# of their time for something that other tests do, too: what runs under sanitizers leaves both out.
 # Exit status 1 where a test failed, or none ran.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -55,18 +57,19 @@ unit() {
 	done
 }
 
-# specs NAME FOLDER [OPTION...]
+# specs NAME PLACES [OPTION...]: the places are a folder or files, parted by blanks.
 specs() {
 	name=$1
-	folder=$2
+	places=$2
 	shift 2
 	run "$name" lua5.4 /usr/bin/busted --output=tests/support/reporter.lua \
 		--helper=tests/support/helper.lua --pattern='_spec%.lua$' \
-		"$@" -- "$folder"
+		"$@" -- $places
 	add "$(total '^\([0-9]*\) passed, .*')" "$(total '^[0-9]* passed, \([0-9]*\) failed$')"
 }
 
-# The module lives in a Lua without sanitizers: there glibc overwrites what is freed.
+# The module lives in a Lua without sanitizers: there glibc overwrites what is freed. Under sanitizers
+# there are some of these specs only: see below.
 module() {
 	export MALLOC_PERTURB_=165
 	specs lua tests/lua
@@ -95,21 +98,62 @@ patroni() {
 	specs patroni tests/patroni
 }
 
-# The router is a process of the tests': what its sanitizers have to say, they leave in files.
-sanitized() {
-	reports=$(pwd)/$work/reports
+# What the sanitizers of other processes have to say, they leave in files of this folder.
+reports_of() {
+	reports=$(pwd)/$work/reports-$1
 	mkdir -p "$reports"
-	export ASAN_OPTIONS="log_path=$reports/report:detect_leaks=1"
-	export UBSAN_OPTIONS="log_path=$reports/report:print_stacktrace=1"
-	export MOONGATE_BIN="$build/asan/moongate"
-	specs sanitized tests/router --exclude-tags=release,slow
-	unset ASAN_OPTIONS UBSAN_OPTIONS
+	asan_options="log_path=$reports/report:detect_leaks=1"
+	ubsan_options="log_path=$reports/report:print_stacktrace=1"
+}
+
+# add_reports WHOSE
+add_reports() {
 	for report in "$reports"/*; do
 		[ -e "$report" ] || continue
-		echo "FAILED  the router's sanitizers reported:"
+		echo "FAILED  the $1's sanitizers reported:"
 		cat "$report"
 		failed=$((failed + 1))
 	done
+}
+
+sanitized() {
+	reports_of router
+	export ASAN_OPTIONS="$asan_options" UBSAN_OPTIONS="$ubsan_options"
+	export MOONGATE_BIN="$build/asan/moongate"
+	specs sanitized tests/router --exclude-tags=release,slow
+	unset ASAN_OPTIONS UBSAN_OPTIONS
+	add_reports router
+}
+
+# A lua5.4 that has the sanitizers in it, for the tests and the applications that they start, however
+# little of the environment those are given. Other programs, PostgreSQL's above all, go without.
+# Glibc itself never frees what it learns from LOCPATH.
+sanitized_lua() {
+	echo "leak:__argz_add_sep" >"$work/suppressions"
+	mkdir -p "$work/bin"
+	cat >"$work/bin/lua5.4" <<-END
+		#!/bin/sh
+		export ASAN_OPTIONS="$asan_options" UBSAN_OPTIONS="$ubsan_options"
+		export LSAN_OPTIONS="suppressions=$(pwd)/$work/suppressions:print_suppressions=0"
+		export LD_PRELOAD="$(${CC:-gcc} -print-file-name=libasan.so) $(${CC:-gcc} -print-file-name=libubsan.so)"
+		exec $(command -v lua5.4) -e 'require("luv").os_unsetenv("LD_PRELOAD")' "\$@"
+	END
+	chmod +x "$work/bin/lua5.4"
+}
+
+sanitized_module() {
+	reports_of module
+	sanitized_lua
+	places=
+	for name in call convoy copy listen pipeline pool prepare stream task types; do
+		places="$places tests/lua/${name}_spec.lua"
+	done
+	before=$PATH
+	# The option, as .busted names the other module, which goes before what LUA_CPATH says.
+	export PATH="$(pwd)/$work/bin:$PATH"
+	specs sanitized_module "$places" --exclude-tags=release,slow --cpath="$build/asan/lib/?.so"
+	export PATH="$before"
+	add_reports module
 }
 
 export LUA_PATH="lua/?.lua;lua/?/init.lua;tests/?.lua;;"
@@ -121,15 +165,16 @@ for part in "${@:-all}"; do
 	all)
 		unit
 		module
+		sanitized_module
 		router
 		sanitized
 		chaos
 		patroni
 		;;
-	unit | router | sanitized | chaos | patroni) $part ;;
+	unit | sanitized_module | router | sanitized | chaos | patroni) $part ;;
 	lua) module ;;
 	*)
-		echo "run.sh: there is no part \"$part\": unit, lua, router, sanitized, chaos, patroni" >&2
+		echo "run.sh: there is no part \"$part\": unit, lua, sanitized_module, router, sanitized, chaos, patroni" >&2
 		exit 2
 		;;
 	esac

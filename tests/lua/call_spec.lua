@@ -311,8 +311,12 @@ describe("a call", function()
       moongate.run(function()
         local connection <close> = assert(cluster:pool("write"):acquire())
         for i = 1, 150 do
-          local task = moongate.spawn(connection.query, connection, "select pg_sleep($1)", i % 10 * 0.0003)
-          moongate.sleep(i % 7 * 0.0003)
+          -- Close to each other, and some that are done in any case, or are not.
+          local lasts, pause = i % 10 * 0.0003, i % 7 * 0.0003
+          if i % 10 == 0 then pause = 0.02 end
+          if i % 10 == 9 then lasts = 0.1 end
+          local task = moongate.spawn(connection.query, connection, "select pg_sleep($1)", lasts)
+          moongate.sleep(pause)
           connection:cancel()
           local outcome = three(task:wait())[3] or "done"
           outcomes[outcome] = outcomes[outcome] + 1

@@ -156,7 +156,7 @@ describe("COPY", function()
       end
     end)
 
-    it("pours one COPY into another, of any size", function()
+    it("pours one COPY into another in constant memory #release", function()
       local function peak()
         return tonumber(assert(io.open "/proc/self/status"):read("a"):match "VmHWM:%s*(%d+) kB")
       end
@@ -165,6 +165,9 @@ describe("COPY", function()
         "copy (select g, repeat('x', 100) from generate_series(1, 300000) g) to stdout")))
       assert.is_true(peak() - before < 8000, peak() - before)
       assert.equal("300000 45000150000", pg.primary:psql "select count(*) || ' ' || sum(id) from lua_copy")
+    end)
+
+    it("takes rows of any size", function()
       pg.primary:psql "truncate lua_copy"
       assert.equal(1, cluster:copy_in(IN, "1\t" .. ("y"):rep(10000000) .. "\n"))
       assert.equal("10000000", pg.primary:psql "select length(v) from lua_copy")

@@ -227,7 +227,6 @@ describe("values", function()
     ]]):format(pg.primary.url) }, {
       env = {
         PATH = os.getenv "PATH", LOCPATH = folder, LUA_PATH = package.path, LUA_CPATH = package.cpath,
-        LD_PRELOAD = os.getenv "LD_PRELOAD", ASAN_OPTIONS = os.getenv "ASAN_OPTIONS",
       },
     })
     process.run { "rm", "-r", folder }
