@@ -247,14 +247,15 @@ describe("rows", function()
       moongate.sleep(0)
       assert.error_matches(rows, "another task waits for it")
       assert.equal(2, task:wait())
-      local others
-      task = moongate.spawn(function()
-        others = cluster:rows(SLOW)
-        while others() do end
+      local others, first
+      task = moongate.spawn(function() -- of the first rows one arrives whole
+        others = cluster:rows "select repeat('x', 9000), pg_sleep(g / 3 * 60) from generate_series(1, 3) g /* slow */"
+        first = others()
+        others()
       end)
-      wait.until_true("rows", function()
+      wait.until_true("the second row to be waited for", function()
         moongate.sleep(0.01)
-        return others and running "%/* slow */" > 0
+        return first
       end)
       others:close()
       local ok, why = pcall(task.wait, task)
