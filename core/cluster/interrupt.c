@@ -47,11 +47,14 @@ static bool answered(PGconn *conn)
 	return false;
 }
 
-/* Whether that has come to an end in so many seconds. */
+/* Whether that has come to an end in so many seconds. It may have before: a backend in COPY FROM
+ * says nothing more, heeds no request to stop, and ends with the connection. */
 static bool ended_within(PGconn *conn, double seconds, int *reads)
 {
 	double deadline = clock_now() + seconds;
 	struct pollfd p = {.fd = PQsocket(conn), .events = POLLIN};
+	if (answered(conn))
+		return true;
 	while (seconds > 0) {
 		if (poll(&p, 1, (int)ceil(seconds * 1000)) > 0 &&
 		    (!PQconsumeInput(conn) || answered(conn) || --*reads == 0))

@@ -294,6 +294,23 @@ describe("COPY", function()
       assert.equal(0, counted())
     end)
 
+    it("holds nothing in PostgreSQL once it is given up while its source waits", function()
+      moongate.run(function()
+        local task = moongate.spawn(cluster.copy_in, cluster, IN, function()
+          moongate.sleep(0.01)
+          return "1\ta\n"
+        end)
+        local function copies()
+          return cluster:value [[select count(*) from pg_stat_activity
+            where state = 'active' and query like 'copy lua_copy %']]
+        end
+        wait.until_true("COPY to begin", function() return copies() == 1 end, 5)
+        task:cancel()
+        wait.until_true("COPY to end", function() return copies() == 0 end, 5)
+      end)
+      assert.equal(0, counted())
+    end)
+
     it("says whether anything was written where the server is lost", function()
       local function lose(where)
         local pieces = { "1\ta\n", ("2\tb\n"):rep(20000), ("3\tc\n"):rep(20000) }
