@@ -166,7 +166,10 @@ describe("the transactions service", function()
       assert.equal(expected, status, path)
       assert.is_string(body.error)
     end
-    assert.equal(400, (request("/transactions", { headers = { ["X-Moongate-Token"] = "1/0/1 */; drop table" } })))
+    for _, token in ipairs { "1/0/1 */; drop table", "1/0/123456789", "1/123456789/0", "9999999999/0/1", "1/0/" } do
+      local status = request("/transactions", { headers = { ["X-Moongate-Token"] = token } })
+      assert.equal(400, status, token)
+    end
     for path, allowed in pairs { ["/transactions"] = "GET, HEAD, POST", ["/health"] = "GET, HEAD" } do
       local status, _, headers = request(path, { method = "DELETE" })
       assert.equal(405, status)
