@@ -194,7 +194,7 @@ MOONGATE_API struct moongate_pending *moongate_query(struct moongate_cluster *cl
 
 /* The callback will not run. A statement that was sent is cancelled in PostgreSQL, and its
  * connection closed; a write may have been done all the same. `pending` must not have had its
- * callback yet. */
+ * callback yet. NULL is fine. */
 MOONGATE_API void moongate_cancel(struct moongate_pending *pending);
 
 /* ---- one connection for several statements: transactions, SET, temporary tables ---- */

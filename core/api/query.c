@@ -292,6 +292,8 @@ void query_conclude(struct moongate_pending *p)
 
 void moongate_cancel(struct moongate_pending *p)
 {
+	if (!p)
+		return;
 	ev_timer_stop(p->m->context.loop, &p->timer);
 	list_remove(&p->due);
 	list_remove(&p->link);

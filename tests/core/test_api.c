@@ -28,6 +28,7 @@ static void classifies_without_a_loop(void **state)
 	moongate_free(NULL);
 	moongate_close(NULL);
 	moongate_release(NULL);
+	moongate_cancel(NULL);
 }
 
 static void says_what_is_wrong_with_options(void **state)
