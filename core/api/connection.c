@@ -86,6 +86,8 @@ struct moongate_pending *moongate_query_on(struct moongate_connection *connectio
 	if (!p)
 		return NULL;
 	p->connection = connection;
+	if (query_is_wrong(p, s))
+		return p;
 	if (!connection->loan.server) {
 		snprintf(p->text, POLICY_REJECTION, "the connection was lost: %s",
 		         connection->loan.lost);

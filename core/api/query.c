@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_PARAMETERS 65535 /* protocol: an Int16, taken as unsigned */
+
 const struct facts *cluster_facts(const struct moongate_cluster *c, const char *sql)
 {
 	return classifier_facts(c->m->classifier, c->catalog ? c->catalog->catalog : NULL, sql,
@@ -78,9 +80,32 @@ static void on_timeout(struct ev_loop *loop, ev_timer *watcher, int events)
 	pending_abort(p, NULL, unknown ? "08007" : "57014", message);
 }
 
+/* Why it is none; NULL: it is one. */
+static const char *wrong_with(const struct moongate_statement *s)
+{
+	if (!s->sql)
+		return "the statement has no sql";
+	if (s->count > MAX_PARAMETERS)
+		return "a statement takes 65535 parameters at most";
+	if (s->count > 0 && !s->values)
+		return "the statement has a count of parameters, but no values";
+	return NULL;
+}
+
+bool query_is_wrong(struct moongate_pending *p, const struct moongate_statement *s)
+{
+	const char *wrong = wrong_with(s);
+	if (wrong)
+		pending_fail(p, s->count > MAX_PARAMETERS ? "54000" : "22023", wrong);
+	return wrong != NULL;
+}
+
 struct moongate_pending *query_new(struct moongate_cluster *c, const struct moongate_statement *s,
                                    moongate_done_fn *fn, void *arg, struct exec_query *query)
 {
+	static const struct moongate_statement nothing = {.sql = ""};
+	if (wrong_with(s))
+		s = &nothing; /* query_is_wrong() will tell */
 	size_t room = room_for(s);
 	struct moongate_pending *p =
 	        pending_new(c, room > POLICY_REJECTION ? room : POLICY_REJECTION, fn, arg);
@@ -193,8 +218,8 @@ struct moongate_pending *moongate_query(struct moongate_cluster *c,
 {
 	struct exec_query query;
 	struct moongate_pending *p = query_new(c, s, fn, arg, &query);
-	if (!p)
-		return NULL;
+	if (!p || query_is_wrong(p, s))
+		return p;
 	struct facts facts = *cluster_facts(c, query.sql);
 	if (s->intent != MOONGATE_CLASSIFIED)
 		facts.intent = s->intent == MOONGATE_READ ? INTENT_READ : INTENT_WRITE;

@@ -9,6 +9,9 @@
 
 /* One for this statement, which `query` has a copy of then; its timeout runs. NULL: out of memory.
  */
+/* Whether the caller has given it a statement that is none; it fails with that then. */
+bool query_is_wrong(struct moongate_pending *p, const struct moongate_statement *s);
+
 struct moongate_pending *query_new(struct moongate_cluster *c, const struct moongate_statement *s,
                                    moongate_done_fn *fn, void *arg, struct exec_query *query);
 

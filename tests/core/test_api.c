@@ -270,6 +270,28 @@ static void refuses_tags_that_say_nothing(void **state)
 	assert_string_equal("22023", heard.sqlstate);
 }
 
+static void refuses_statements_that_are_none(void **state)
+{
+	struct api *a = *state;
+	static const char *const value = "1";
+	const struct {
+		struct moongate_statement statement;
+		const char *sqlstate, *says;
+	} wrong[] = {
+	        {{.sql = NULL}, "22023", "no sql"},
+	        {{.sql = "select $1", .count = 1}, "22023", "no values"},
+	        {{.sql = "select $1", .count = 65536, .values = &value}, "54000", "65535"},
+	};
+	open_at(a, NOBODY, NULL);
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		struct heard heard = {0};
+		assert_non_null(moongate_query(a->c, &wrong[i].statement, on_done, &heard));
+		wait_for(a, &heard, 1);
+		assert_string_equal(wrong[i].sqlstate, heard.sqlstate);
+		assert_non_null(strstr(heard.message, wrong[i].says));
+	}
+}
+
 static void lives_beside_other_contexts(void **state)
 {
 	struct api *a = *state;
@@ -306,6 +328,7 @@ int main(void)
 	        TEST(asks_the_policy_of_a_script),
 	        TEST(says_what_is_wrong_with_a_script),
 	        TEST(refuses_tags_that_say_nothing),
+	        TEST(refuses_statements_that_are_none),
 	        TEST(lives_beside_other_contexts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
