@@ -245,15 +245,24 @@ static bool repaired(struct operation *op, const char *sqlstate, const char *mes
 	return true;
 }
 
-/* What the server has prepared is gone, or its result would have other columns by now. PostgreSQL
- * has done nothing then, and outside of a block it can be prepared anew, and run again. CALL and DO
- * may have committed something on their way to such an error of their own. */
+/* Its result would have other columns by now, or the type of a parameter was dropped: PostgreSQL
+ * plans anew for most of what changes, and not for these. */
+static bool is_outdated(const PGresult *result, const char *sqlstate)
+{
+	const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+	if (!function)
+		return false;
+	return (is(sqlstate, "0A000") && is(function, "RevalidateCachedQuery")) ||
+	       (is(sqlstate, "XX000") && is(function, "getTypeInputInfo"));
+}
+
+/* What the server has prepared is gone, or outdated. PostgreSQL has done nothing then, and outside
+ * of a block it can be prepared anew, and run again. CALL and DO may have committed something on
+ * their way to such an error of their own. */
 static bool prepared_anew(struct operation *op, const char *sqlstate)
 {
 	bool gone = is(sqlstate, "26000");
-	const char *function = PQresultErrorField(op->result, PG_DIAG_SOURCE_FUNCTION);
-	if (!op->query.prepared ||
-	    !(gone || (is(sqlstate, "0A000") && function && is(function, "RevalidateCachedQuery"))))
+	if (!op->query.prepared || !(gone || is_outdated(op->result, sqlstate)))
 		return false;
 	prepared_drop(op->server, &op->query, gone);
 	if (op->reprepared || op->timed_out || op->kind == SQL_CALL || op->kind == SQL_DO ||

@@ -148,6 +148,16 @@ describe("a prepared statement", function()
     assert.same({}, all:query())
   end)
 
+  it("is prepared anew when the type of a parameter is another of that name", function()
+    cluster:query "drop type if exists lua_mood; create type lua_mood as enum ('a')"
+    local mood = cluster:prepare "select $1::lua_mood"
+    assert.equal("a", mood:value "a")
+    cluster:query "drop type lua_mood; create type lua_mood as enum ('b')"
+    assert.equal("b", mood:value "b")
+    assert.equal("b", mood:value "b")
+    cluster:query "drop type lua_mood"
+  end)
+
   it("survives what closes all prepared statements, seen or unseen", function()
     local connection <close> = assert(cluster:pool("write"):acquire())
     local one = connection:prepare "select $1::int"
