@@ -23,6 +23,11 @@ end
 ---@param self moongate.Queries|moongate.Statement
 ---@return table[] rows
 function M.assert_query(self, ...)
+  local kind = type(self)
+  if kind ~= "userdata" and not (kind == "table" and self.query) then
+    core.misuse("assert_query: it is a method of clusters, connections, transactions and statements, called as "
+      .. "cluster:assert_query(...); got " .. kind)
+  end
   return (M.check(self:query(...)))
 end
 
@@ -32,13 +37,18 @@ function M.failure(message, code)
   return nil, message, code, { message = message, sqlstate = code }
 end
 
+---Whether it is what rows() and copy_out() return.
+local function is_stream(source)
+  return type(source) == "userdata" and tostring(source):find("^moongate%.stream") ~= nil
+end
+
 ---What gives one piece of data after the other, and nil at the end.
 local function pieces(source)
   local kind = type(source)
-  if kind == "function" or kind == "userdata" then return source end -- a userdata: what copy_out() returned
+  if kind == "function" or is_stream(source) then return source end
   if kind ~= "string" and kind ~= "table" then
-    core.misuse("copy_in: its source is a string, a list of strings and rows, or a function that gives them; got "
-      .. kind)
+    core.misuse("copy_in: its source is a string, a list of strings and rows, or a function that gives them, as "
+      .. "copy_out() returns one; got " .. (kind == "userdata" and tostring(source):match "^[^:(]+" or kind))
   end
   local list, i = kind == "table" and source or { source }, 0
   return function()
@@ -52,7 +62,10 @@ end
 function M.copy_in(begin)
   return function(self, sql, source, opts)
     local piece = pieces(source)
-    local _ <close> = type(source) == "userdata" and source or nil
+    if opts ~= nil and type(opts) ~= "table" then
+      core.misuse("copy_in: its options are a table, not a " .. type(opts))
+    end
+    local _ <close> = is_stream(source) and source or nil
     local copy <close>, message, code, fields = begin(self, sql, table.unpack { opts })
     if not copy then return nil, message, code, fields end
     local more

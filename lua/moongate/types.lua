@@ -28,6 +28,10 @@ local ARRAYS = [[
 ---@param cluster moongate.Cluster
 ---@return boolean? done, string? message, string? code, moongate.ErrorFields? fields
 function M.load(cluster)
+  if type(cluster) ~= "userdata" then
+    core.misuse("a moongate.cluster expected, got " .. type(cluster)
+      .. "; its methods are called as cluster:method()")
+  end
   local rows, message, code, fields = cluster:query(ARRAYS)
   if not rows then return nil, message, code, fields end
   for _, row in ipairs(rows) do core.set_type(cluster, row.oid, row.element) end

@@ -112,6 +112,11 @@ describe("failures", function()
       assert.equal("tests/lua/errors_spec.lua:" .. debug.getinfo(1, "l").currentline - 6, raised.where)
     end)
     assert.same({ { a = 1 } }, cluster:assert_query "select 1 as a")
+    for _, method in ipairs { "assert_query", "load_types" } do
+      local line = debug.getinfo(1, "l").currentline + 1
+      local _, wrong = pcall(function() cluster[method]() end)
+      assert.matches("errors_spec.lua:" .. line .. ": .*called as cluster:", wrong)
+    end
     local _, misuse = pcall(function() cluster:assert_query(5) end)
     assert.matches("^tests/lua/errors_spec%.lua:%d+: a statement is a string", misuse)
   end)
