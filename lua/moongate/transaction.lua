@@ -24,10 +24,19 @@ local mt = { __name = "moongate.transaction", __index = methods, __metatable = f
 local connections = setmetatable({}, { __mode = "k" })
 local failures = setmetatable({}, { __mode = "k" })
 
+-- And what rows() or copy_out() returned last: those before it are at their end.
+local streams = setmetatable({}, { __mode = "kv" })
+
 ---Keeps the first failure in mind.
 local function noted(tx, result, message, ...)
   if message ~= nil and not failures[tx] then failures[tx] = { message, ... } end
   return result, message, ...
+end
+
+---Keeps the rows in mind, of all that a loop is given.
+local function keep_open(tx, stream, ...)
+  streams[tx] = stream
+  return stream, ...
 end
 
 ---The connection of a transaction that is under way.
@@ -40,10 +49,16 @@ local function connection_of(tx, name)
 end
 
 -- Run a statement in the transaction, as the cluster's methods do outside of one.
-for _, name in ipairs { "query", "exec", "one", "value", "rows", "copy_out", "copy_in" } do
+for _, name in ipairs { "query", "exec", "one", "value", "copy_in" } do
   methods[name] = function(self, sql, ...)
     local connection = connection_of(self, name)
     return noted(self, connection[name](connection, sql, ...))
+  end
+end
+for _, name in ipairs { "rows", "copy_out" } do
+  methods[name] = function(self, sql, ...)
+    local connection = connection_of(self, name)
+    return keep_open(self, connection[name](connection, sql, ...))
   end
 end
 methods.assert_query = queries.assert_query
@@ -93,7 +108,7 @@ local SAVEPOINT = {
 ---Ends it without having committed; what it did is undone, also when the server is lost.
 local function give_up(connection, frame, message, code, fields)
   if connection:status() ~= "lost" then connection:query(frame.undo) end
-  return nil, message, code, fields
+  return nil, message, code, fields or { message = tostring(message), sqlstate = code }
 end
 
 ---What was raised, with where it was.
@@ -104,9 +119,21 @@ local function caught(raised)
   return { message = raised, fields = { message = text, traceback = core.traceback(text) } }
 end
 
+---Ends rows that the function has left open, as an error in a loop over them does.
+local function give_up_stream(tx)
+  local stream = streams[tx]
+  if not stream then return end
+  pcall(function()
+    local _ <close> = stream
+    error()
+  end)
+end
+
 ---What xpcall(fn, caught, tx) gave, after the call: the transaction's results.
 local function conclude(tx, connection, frame, ok, ...)
   connections[tx] = nil
+  -- Else that the connection is busy would hide what went wrong.
+  if not ok or not (...) and select(2, ...) ~= nil then give_up_stream(tx) end
   local first, message, code, fields = ...
   local failure, status = failures[tx], connection:status()
   if not ok then

@@ -30,6 +30,31 @@ describe("on one server", function()
   local function three(result, message, code) return { result, message, code } end
 
   describe("a transaction", function()
+    it("says what went wrong also when rows were left open", function()
+      local open
+      local function leave_open(tx)
+        open = tx:rows "select generate_series(1, 100000) as n"
+        return open()
+      end
+      assert.same({ nil, "on purpose" }, three(cluster:transaction(function(tx)
+        leave_open(tx)
+        error("on purpose", 0)
+      end)))
+      assert.same({ nil, "changed my mind" }, three(cluster:transaction(function(tx)
+        leave_open(tx)
+        return nil, "changed my mind"
+      end)))
+      assert.is_false(pcall(open))
+      assert.equal(1, cluster:transaction(function(tx) return tx:value "select 1" end))
+    end)
+
+    it("has fields for each of its failures", function()
+      local code, fields = select(3, cluster:transaction(function(tx) tx:query "commit" end))
+      assert.same({ "25000", "25000" }, { code, fields.sqlstate })
+      fields = select(4, cluster:transaction(function() return nil, "not today" end))
+      assert.equal("not today", fields.message)
+    end)
+
     it("commits, and returns what its function returns", function()
       assert.same({ true }, { cluster:transaction(function(tx) assert(tx:query "insert into lua_tx values (1)") end) })
       assert.same({ 1, "two", false }, { cluster:transaction(function() return 1, "two", false end) })
@@ -73,10 +98,10 @@ describe("on one server", function()
     end)
 
     it("leaves nothing when its function returns nil and a message", function()
-      assert.same({ nil, "changed my mind", "X" }, { cluster:transaction(function(tx)
+      assert.same({ nil, "changed my mind", "X" }, three(cluster:transaction(function(tx)
         tx:query "insert into lua_tx values (1)"
         return nil, "changed my mind", "X"
-      end) })
+      end)))
       assert.equal(0, count())
     end)
 
