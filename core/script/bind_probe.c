@@ -109,13 +109,22 @@ static int push_outcome(lua_State *L, struct blocking *b)
 	const struct endpoint *e = tried(call);
 	if (!e)
 		return push_gone(L, call);
-	if (e->reported >= call->since && e->health.failures == 0) {
+	if (e->reported >= call->since && e->health.failures == 0 && !e->refuses) {
 		lua_pushstring(L, health_usable(&e->health) ? "up" : "again");
 		return 1;
 	}
 	const char *why = e->reported >= call->since ? e->last_error : "no answer in time";
 	lua_pushfstring(L, "connecting to %s: %s", e->name, why);
 	return push_failure(L, lua_tostring(L, -1), "57P03", NULL);
+}
+
+/* core.refused(endpoint): it is there, but lets nobody in by this URL. */
+static int refused(lua_State *L)
+{
+	const struct endpoint_handle *h = luaL_checkudata(L, 1, ENDPOINT_HANDLE);
+	const struct endpoint *e = h->owner->cluster ? endpoint_of(h) : NULL;
+	lua_pushboolean(L, e && e->refuses);
+	return 1;
 }
 
 /* core.try(cluster, endpoint | name): probes it now, though it be down, and waits for the outcome.
@@ -138,6 +147,7 @@ static int try_endpoint(lua_State *L)
 
 void open_probe(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"probe", probe}, {"try", try_endpoint}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+	        {"probe", probe}, {"try", try_endpoint}, {"refused", refused}, {NULL, NULL}};
 	luaL_setfuncs(L, functions, 0);
 }

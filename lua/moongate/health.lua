@@ -12,7 +12,7 @@ local M = {}
 ---@field endpoints table[]  name, role, status, state, draining, read_only, breaker, error, latency, lag
 
 local function describe(endpoint)
-  local connected = endpoint.state == "up" and endpoint.failures == 0
+  local connected = endpoint.state == "up" and endpoint.failures == 0 and not core.refused(endpoint)
   return {
     name = endpoint.name,
     role = endpoint.role,
