@@ -47,11 +47,11 @@ end
 
 function clients.moongate()
   local moongate = require "moongate"
-  local cluster = moongate.cluster { primary = url }
+  local cluster = moongate.cluster { primary = url, pool = { size = 4 } }
   cluster:health()
   local sql = BY_KEY:format "$1"
   local function ask(i) assert(cluster:query(sql, i % ACCOUNTS + 1)[1].aid) end
-  local statement = pcall(function() return cluster.prepare end) and cluster:prepare(sql)
+  local statement = cluster:prepare(sql)
   return {
     one = function()
       for i = 1, count do ask(i) end

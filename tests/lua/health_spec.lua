@@ -252,11 +252,11 @@ describe("cluster:reconnect", function()
 
   it("is not up, nor healthy, as long as it lets nobody in", function()
     local url = pg.primary.url:gsub("postgres@", "app:wrong-s3cret@")
-    local cluster <close> = moongate.cluster { primary = url, backoff = { initial = 0.01, attempts = 2 } }
-    local health = cluster:health()
+    local refused <close> = moongate.cluster { primary = url, backoff = { initial = 0.01, attempts = 2 } }
+    local health = refused:health()
     assert.same({ "unhealthy", "disconnected" }, { health.status, health.db_primary })
     assert.matches("password authentication failed", health.endpoints[1].error)
-    local up, message, code = cluster:reconnect(cluster.endpoints[1])
+    local up, message, code = refused:reconnect(refused.endpoints[1])
     assert.is_nil(up)
     assert.matches("^gave up after 2 attempts: connecting to .*: password authentication failed", message)
     assert.equal("57P03", code)
