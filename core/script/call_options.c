@@ -55,7 +55,8 @@ static void take_timeout(lua_State *L, struct call_options *to)
 	lua_Number seconds = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
 	if (!(seconds > 0) || isinf(seconds))
 		misuse(L, "the option \"timeout\" is a number of seconds above 0, not %s",
-		       luaL_tolstring(L, -1, NULL));
+		       lua_type(L, -1) == LUA_TNUMBER ? luaL_tolstring(L, -1, NULL)
+		                                      : luaL_typename(L, -1));
 	to->timeout = seconds;
 }
 

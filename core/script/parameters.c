@@ -94,7 +94,9 @@ static void refuse(lua_State *L, int index, int number)
 		       number);
 	misuse(L,
 	       "parameter %d: nil, boolean, number or string expected, got %s (moongate.array(), "
-	       "moongate.json() and moongate.bytea() make parameters of other values)",
+	       "moongate.json() and moongate.bytea() make parameters of other values; options of a "
+	       "call are a plain "
+	       "table behind its parameters, those of a pipeline are pipeline()'s)",
 	       number, luaL_typename(L, index));
 }
 
