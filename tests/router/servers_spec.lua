@@ -103,7 +103,7 @@ describe("connecting to servers", function()
     end
   end)
 
-  describe("never shows a password", function()
+  describe("never shows a password #slow", function()
     local SECRET = "hunter2-hunter2"
 
     local function try(url_of)
