@@ -26,8 +26,9 @@ struct convoy {
 
 bool convoy_suits(const struct operation_statement *s)
 {
-	return s->intent == INTENT_READ && s->kind == SQL_SELECT && s->pins == 0 &&
-	       s->timeout <= 0 && s->query.timeout <= 0 && !s->query.batch && !s->query.flow;
+	return s->intent == INTENT_READ && !s->declared_read && s->kind == SQL_SELECT &&
+	       s->pins == 0 && s->timeout <= 0 && s->query.timeout <= 0 && !s->query.batch &&
+	       !s->query.flow;
 }
 
 /* How long PostgreSQL takes for it, in seconds: what an answer has taken on average, without the

@@ -8,6 +8,9 @@
  * begin anew. Results are told of when the transaction has ended. Who waits in between, or is not
  * known to be quick, ends the row: nobody overtakes anybody.
  *
+ * What only its caller says to be a read goes alone: it may do something to the transaction that
+ * the others would notice, such as set_config().
+ *
  * They have no timeout of their own and leave nothing in the session; so whoever gives up just ends
  * it for all: the server is closed, and the others begin anew. */
 /* SPDX-License-Identifier: MIT */

@@ -116,9 +116,8 @@ static enum status send(struct operation *op)
 static void run(struct operation *op)
 {
 	op->since = clock_now();
-	if (convoy_start(op))
-		return;
-	if (send(op) != ST_OK)
+	op->exec.prepared = NULL; /* of a server before this one, perhaps */
+	if (!convoy_start(op) && send(op) != ST_OK)
 		lost_unsent(op);
 }
 

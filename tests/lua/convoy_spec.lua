@@ -120,6 +120,44 @@ describe("quick reads of many tasks", function()
     assert.equal(2, cluster:pool("write"):stats().opened)
   end)
 
+  it("take along one that has lost its server when it was alone", function()
+    learn(COUNT, 1)
+    local over = false
+    local results = side_by_side(9, function(i)
+      if i == 1 then
+        local rows, message = cluster:query(COUNT, 4000000)
+        over = true
+        return rows, message
+      elseif i < 9 then -- they keep the server busy until it is answered
+        repeat local rows = cluster:query(COUNT, i) until over or not rows
+        return cluster:query(COUNT, i)
+      end
+      wait.until_true("the first to run", function()
+        moongate.sleep(0.01)
+        return long_running()
+      end)
+      pg.primary:psql [[
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where state = 'active' and query like 'select count(*) as n, $1::int8 as asked%']]
+      return {}
+    end)
+    for i = 1, 8 do
+      local n = i == 1 and 4000000 or i
+      assert.same({ { n = n, asked = n } }, results[i])
+    end
+  end)
+
+  it("go alone where only the caller says that they are reads", function()
+    pg.primary:psql [[
+      create or replace function lua_convoy_read() returns int language plpgsql as
+        $$ begin perform set_config('search_path', 'nowhere', true); return 1; end $$]]
+    local sql = "select lua_convoy_read() as n"
+    for _ = 1, 10 do assert(cluster:query(sql, { intent = "read" })) end
+    local before = acquired()
+    side_by_side(8, function() return cluster:query(sql, { intent = "read" }) end)
+    assert.equal(8, acquired() - before)
+  end)
+
   it("are told when their cluster is closed", function()
     learn(COUNT, 1)
     local results = side_by_side(9, function(i)
