@@ -10,6 +10,7 @@ package.path = "lua/?.lua;lua/?/init.lua;tests/bench/?.lua;./?.lua;" .. package.
 local argparse = require "argparse"
 local peers = require "peers"
 local process = require "moongate.process"
+local report = require "report"
 local throwaway = require "moongate.throwaway"
 local wire = require "tests.support.wire"
 
@@ -137,10 +138,4 @@ local function main()
   print_table(arguments, run(arguments))
 end
 
-local ok, err = xpcall(main, function(err)
-  return type(err) == "table" and "interrupted by " .. tostring(err.signal) or err
-end)
-if not ok then
-  io.stderr:write("idle: ", tostring(err), "\n")
-  os.exit(1, true)
-end
+report.main(main)

@@ -138,10 +138,4 @@ local function main()
   print("\n" .. report.plain(rows, COLUMNS))
 end
 
-local ok, err = xpcall(main, function(err)
-  return type(err) == "table" and "interrupted by " .. tostring(err.signal) or err
-end)
-if not ok then
-  io.stderr:write("bench: ", tostring(err), "\n")
-  os.exit(1, true)
-end
+report.main(main)

@@ -162,4 +162,15 @@ function M.markdown(rows)
   return table.concat(lines, "\n") .. "\n"
 end
 
+---Runs a benchmark. What goes wrong, or interrupts it, is told in one line, and its exit status is 1.
+---@param fn fun()
+function M.main(fn)
+  local ok, err = xpcall(fn, function(err)
+    return type(err) == "table" and "interrupted by " .. tostring(err.signal) or err
+  end)
+  if ok then return end
+  io.stderr:write("bench: ", tostring(err), "\n")
+  os.exit(1, true)
+end
+
 return M
