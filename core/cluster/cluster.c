@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_SERVERS 100000 /* of a pool: beyond that it is a mistake, such as -1 */
+
 static bool in_range(double value, double low)
 {
 	return isfinite(value) && value >= low;
@@ -25,8 +27,8 @@ static bool in_range(double value, double low)
 
 static bool check_pool(const struct pool_config *p, const struct complaint_to *to)
 {
-	if (p->size == 0)
-		return complain(to, "pool.size must be at least 1");
+	if (p->size == 0 || p->size > MOST_SERVERS)
+		return complain(to, "pool.size must be from 1 to %d", MOST_SERVERS);
 	if (!in_range(p->acquire_timeout, 0) || !in_range(p->connect_timeout, 0.001) ||
 	    !in_range(p->idle_timeout, 0) || !in_range(p->max_lifetime, 0) ||
 	    !in_range(p->reserve_after, 0) || !in_range(p->notice_after, 0))

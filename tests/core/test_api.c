@@ -40,6 +40,7 @@ static void says_what_is_wrong_with_options(void **state)
 	} wrong[] = {
 	        {{.pool_size = 1}, "the primary has no URL"},
 	        {{.primary = {.url = "mysql://x"}}, "postgres://"},
+	        {{.primary = {.url = NOBODY}, .pool_size = (unsigned)-1}, "from 1 to 100000"},
 	        {{.primary = {.url = NOBODY}, .acquire_timeout = -1}, "the pool's times must be"},
 	        {{.primary = {.url = NOBODY}, .health_interval = -1}, "health.interval"},
 	        {{.primary = {.url = NOBODY},
