@@ -137,6 +137,7 @@ local function conclude(tx, connection, frame, ok, ...)
   local first, message, code, fields = ...
   local failure, status = failures[tx], connection:status()
   if not ok then
+    if type(first) == "string" then first = caught(first) end -- no memory, for caught() neither
     -- With the transaction in ruins, that is what the error is about: assert(tx:query(...)).
     if not first.code and failure and (status == "failed" or status == "lost") then
       first.code, first.fields.sqlstate = failure[2], failure[2]

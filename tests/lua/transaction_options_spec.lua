@@ -1,6 +1,7 @@
 -- cluster:transaction(fn, options): access, isolation, retries; and tx:transaction(), a part of one.
 
 local moongate = require "moongate"
+local process = require "moongate.process"
 local shared = require "tests.support.cluster"
 
 describe("a transaction", function()
@@ -176,6 +177,24 @@ describe("a transaction", function()
       assert.error_matches(function() kept:transaction(print) end, "the transaction is over")
       assert.error_matches(function() kept.transaction(nil, print) end, "call it as tx:transaction%(%.%.%.%)")
     end)
+  end)
+
+  it("that has no memory left is undone and says so", function()
+    local script = ([[
+      local moongate = require "moongate"
+      local cluster <close> = moongate.cluster { primary = %q }
+      local ok, why, code, fields = cluster:transaction(function(tx)
+        tx:assert_query "insert into lua_part values (2)"
+        return ("x"):rep(1000000000)
+      end)
+      print(ok, why, code, fields.message)]]):format(pg.primary.url)
+    local env = require("luv").os_environ()
+    env.LUA_PATH, env.LUA_CPATH = package.path, package.cpath
+    local status, output, errors = process.run(
+      { "sh", "-c", 'ulimit -v 500000 && exec lua5.4 -e "$1"', "sh", script }, { env = env })
+    assert.equal(0, status, errors)
+    assert.equal("nil\tnot enough memory\tnil\tnot enough memory\n", output)
+    assert.equal("1", ids())
   end)
 
   it("that raises tells where", function()
