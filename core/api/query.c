@@ -182,7 +182,8 @@ static struct dispatch_request aim(struct moongate_pending *p, const struct verd
 	return to;
 }
 
-static void start(struct moongate_pending *p, const struct facts *facts, struct exec_query *query)
+static void start(struct moongate_pending *p, const struct facts *facts, struct exec_query *query,
+                  bool declared_read)
 {
 	struct moongate_cluster *c = p->cluster;
 	struct need need = c->need;
@@ -208,7 +209,8 @@ static void start(struct moongate_pending *p, const struct facts *facts, struct 
 	                                              .intent = facts->intent,
 	                                              .fingerprint = facts->fingerprint,
 	                                              .kind = facts->kind,
-	                                              .pins = p->pins};
+	                                              .pins = p->pins,
+	                                              .declared_read = declared_read};
 	operation_start(&p->op, &statement, pending_done);
 }
 
@@ -224,7 +226,7 @@ struct moongate_pending *moongate_query(struct moongate_cluster *c,
 	if (s->intent != MOONGATE_CLASSIFIED)
 		facts.intent = s->intent == MOONGATE_READ ? INTENT_READ : INTENT_WRITE;
 	query_note_facts(p, &facts);
-	start(p, &facts, &query);
+	start(p, &facts, &query, s->intent == MOONGATE_READ);
 	return p;
 }
 
