@@ -42,6 +42,16 @@ add() {
 		echo "FAILED  the runner ended with status $result: see $log"
 		failed=$((failed + 1))
 	fi
+	[ "$result" -eq 0 ] || remember "${2:-0}"
+}
+
+# remember FAILED: what the runner said of what failed is told once more at the end, as outputs are long.
+remember() {
+	{
+		printf '\nFrom %s:\n' "$log"
+		sed -n -e '/^[0-9]* success.* \/ /,$p' -e '/^\[  *\(ERROR\|FAILED\) *\]/p' "$log" | head -n 100
+		[ "$1" -gt 0 ] || tail -n 20 "$log"
+	} >>"$work/failures"
 }
 
 # The number that the sed expression $1 marks in the last line of $log that it matches.
@@ -111,7 +121,7 @@ add_reports() {
 	for report in "$reports"/*; do
 		[ -e "$report" ] || continue
 		echo "FAILED  the $1's sanitizers reported:"
-		cat "$report"
+		tee -a "$work/failures" <"$report"
 		failed=$((failed + 1))
 	done
 }
@@ -180,6 +190,7 @@ for part in "${@:-all}"; do
 	esac
 done
 
+[ ! -e "$work/failures" ] || cat "$work/failures"
 echo
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ $((passed + skipped)) -gt 0 ]
