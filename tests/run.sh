@@ -49,7 +49,7 @@ add() {
 remember() {
 	{
 		printf '\nFrom %s:\n' "$log"
-		sed -n -e '/^[0-9]* success.* \/ /,$p' -e '/^\[  *\(ERROR\|FAILED\) *\]/p' "$log" | head -n 100
+		sed -n -e '/^[0-9]* success.* \/ /,$p' -e '/^\[  *\(ERROR\|LINE\|FAILED\) *\]/p' "$log" | head -n 100
 		[ "$1" -gt 0 ] || tail -n 20 "$log"
 	} >>"$work/failures"
 }
