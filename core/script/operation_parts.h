@@ -1,6 +1,7 @@
 /* operation_parts.h - an operation's inside, for the files that make it up:
  *
- *   operation.c         where it runs, and what an answer means
+ *   operation.c         where it runs
+ *   operation_answer.c  what an answer means
  *   operation_cancel.c  how it is given up while PostgreSQL goes on with its server
  *   convoy.c            several that go to one server together */
 /* SPDX-License-Identifier: MIT */
@@ -14,20 +15,29 @@
 /* Its server, if it has one, goes back; `usable`: nothing of the operation's is under way there. */
 void operation_give_back(struct operation *op, bool usable);
 
-/* For statistics.h: what it came to, where it is not run again; the server is still there. */
-void operation_tally(const struct operation *op, bool failed);
+/* A server is asked for, of the endpoints that the request does not exclude. */
+void operation_seek(struct operation *op);
 
-/* It is done, and has failed. */
+/* It has its server, and is sent. */
+void operation_send(struct operation *op);
+
+/* It is done; and has failed. */
+void operation_finish(struct operation *op);
 void operation_fail(struct operation *op, const char *sqlstate, const char *message);
-
-/* exec.h says what came of it, and its server is nobody else's concern. */
-void operation_settle(struct operation *op, enum status status);
 
 /* The operation whose dispatch this is; NULL: it is something else's. */
 struct operation *operation_of_dispatch(struct dispatch *dispatch);
 
 /* It has no server any more, through no fault of its own or of its endpoint's. */
 void operation_begin_anew(struct operation *op);
+
+/* operation_answer.c */
+
+/* For statistics.h: what it came to, where it is not run again; the server is still there. */
+void operation_tally(const struct operation *op, bool failed);
+
+/* exec.h says what came of it, and its server is nobody else's concern. */
+void operation_settle(struct operation *op, enum status status);
 
 /* operation_cancel.c */
 
