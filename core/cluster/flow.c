@@ -209,20 +209,26 @@ static bool heed(struct flow *f)
 	return true;
 }
 
-/* False: the socket takes no more for now. */
+/* What was refused is not sent, but for the rest of a message of which a part was: PostgreSQL would
+ * take for that whatever came next, and TLS wants a write that it has begun to be repeated. False:
+ * the socket takes no more for now. */
 static bool send_batch(struct flow *f)
 {
-	while (!f->refused && buffer_size(&f->out) > 0) {
+	bool begun = f->sending;
+	f->sending = false;
+	while (buffer_size(&f->out) > 0 && (begun || !f->refused)) {
 		size_t sent;
 		enum status status = stream_write(&f->server->stream, buffer_data(&f->out),
 		                                  buffer_size(&f->out), &sent);
 		f->sending = status == ST_AGAIN;
 		if (f->sending)
 			return false;
-		if (status == ST_OK)
-			buffer_consume(&f->out, sent);
-		else
+		if (status != ST_OK) {
 			f->refused = true; /* libpq finds out why */
+			break;
+		}
+		buffer_consume(&f->out, sent);
+		begun = true;
 	}
 	buffer_free(&f->out);
 	return true;
@@ -232,8 +238,11 @@ static void on_copying_in(struct flow *f, int events)
 {
 	if ((events & EV_READ) && !heed(f))
 		return;
-	if (!send_batch(f))
+	if (!send_batch(f)) {
+		if (f->refused) /* which stays unread */
+			server_want_read(f->server, false);
 		return;
+	}
 	server_want_write(f->server, false);
 	be_ready(f);
 }

@@ -204,6 +204,21 @@ describe("COPY", function()
       assert.is_true(count < 3e6, count)
     end)
 
+    it("is refused in the middle of what it sends, and keeps its server", function()
+      pg.primary:psql [[create or replace function lua_copy_refuses() returns trigger language plpgsql as
+        $$ begin perform pg_sleep(0.2); raise exception 'none of it'; end $$;
+        create trigger refuses before insert on lua_copy for each row execute function lua_copy_refuses()]]
+      local data = "1\ta\n" .. ("2\t" .. ("x"):rep(3000) .. "\n"):rep(4000) -- more than sockets take meanwhile
+      for _, mode in ipairs { "disable", "require" } do
+        local own <close> = moongate.cluster { primary = pg.primary.url .. "?sslmode=" .. mode, pool = { size = 1 } }
+        local pid = own:value "select pg_backend_pid()"
+        assert.same({ nil, "none of it", "P0001" },
+          three(moongate.with_timeout(5, own.copy_in, own, IN, data)))
+        assert.equal(pid, own:value "select pg_backend_pid()")
+      end
+      pg.primary:psql "drop trigger refuses on lua_copy"
+    end)
+
     it("undoes it where the source raises, and raises that on", function()
       local closed = stats().closed
       local oops = {}
