@@ -69,7 +69,8 @@ static void wait_for(struct canceller *c, double seconds)
 
 static void ask_later(struct canceller *c)
 {
-	static const double pauses[] = {0.05, 0.2, 1};
+	/* In the end it is for rows that nobody takes. */
+	static const double pauses[] = {0.05, 0.2, 1, 1, 1, 1, 1, 10};
 	size_t last = sizeof pauses / sizeof *pauses - 1;
 	wait_for(c, pauses[c->sent < last ? c->sent : last]);
 	c->sent++;
@@ -103,15 +104,19 @@ static void on_delivered(struct ev_loop *loop, ev_io *watcher, int events)
 		ask_later(c);
 }
 
+static void await_delivery(struct canceller *c)
+{
+	ev_io_init(&c->delivered, on_delivered, c->delivery->fd, EV_READ);
+	ev_io_start(loop_of(c), &c->delivered);
+}
+
 static void ask(struct canceller *c)
 {
 	c->delivery = delivery_start(c->server->conn);
-	if (!c->delivery) {
+	if (c->delivery)
+		await_delivery(c);
+	else
 		ask_later(c);
-		return;
-	}
-	ev_io_init(&c->delivered, on_delivered, c->delivery->fd, EV_READ);
-	ev_io_start(loop_of(c), &c->delivered);
 }
 
 static void on_time(struct ev_loop *loop, ev_timer *timer, int events)
@@ -143,6 +148,23 @@ bool canceller_answered(struct canceller *c, canceller_done_fn *fn)
 	c->fn = fn;
 	wait_for(c, PATIENCE);
 	return false;
+}
+
+void canceller_move(struct canceller *to, struct canceller *from)
+{
+	*to = (struct canceller){
+	        .server = from->server, .delivery = from->delivery, .sent = from->sent};
+	if (!to->server)
+		return;
+	ev_init(&to->timer, on_time);
+	if (to->delivery) {
+		ev_io_stop(loop_of(from), &from->delivered);
+		await_delivery(to);
+	} else {
+		wait_for(to, ev_timer_remaining(loop_of(from), &from->timer));
+	}
+	from->delivery = NULL;
+	canceller_stop(from);
 }
 
 void canceller_stop(struct canceller *c)

@@ -39,6 +39,9 @@ void canceller_start(struct canceller *canceller, struct server *server);
  * that is so, not inside of this call; the holder keeps the server until then. */
 bool canceller_answered(struct canceller *canceller, canceller_done_fn *fn) MUST_CHECK;
 
+/* It goes on at another address while the statement runs; nothing is left at `from`. */
+void canceller_move(struct canceller *to, struct canceller *from);
+
 /* The server is being closed: nobody cares any more. Fine when it is not under way. */
 void canceller_stop(struct canceller *canceller);
 

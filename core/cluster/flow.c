@@ -388,11 +388,19 @@ void flow_put_end(struct flow *f, const char *failure)
 	buffer_free(&f->out);
 	f->copying = false;
 	if (f->refused && !failure)
-		failure = "PostgreSQL had refused the data";
+		failure = f->cancelled ? "it was cancelled" : "PostgreSQL had refused the data";
 	if (PQputCopyEnd(f->server->conn, failure) < 0)
 		lose(f);
 	else
 		flush(f);
+}
+
+void flow_refuse(struct flow *f)
+{
+	if (!f->copying || f->kind != FLOW_COPY_IN || f->refused)
+		return;
+	f->refused = true;
+	f->cancelled = true;
 }
 
 void flow_cancel(struct flow *f)

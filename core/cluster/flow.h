@@ -38,7 +38,8 @@ struct flow {
 	struct buffer out; /* what COPY is to send: one CopyData message, its length not yet set */
 	bool copying;      /* COPY's data flow */
 	bool sending;      /* a part of the batch */
-	bool refused;      /* PostgreSQL has given COPY FROM up: it passes over what is sent */
+	bool refused;      /* COPY FROM was given up: what is sent is of no use any more */
+	bool cancelled;    /* ... by us */
 	bool dropping;     /* whatever comes is of no use any more */
 	bool unsent;       /* libpq has more to send */
 	double left;       /* seconds of the timeout; it runs while PostgreSQL is waited for */
@@ -70,6 +71,10 @@ bool flow_push(struct flow *flow);
 /* All is sent: ends COPY FROM, or makes PostgreSQL undo it because of `failure`; then flow_wait()
  * unless it is over. */
 void flow_put_end(struct flow *flow, const char *failure);
+
+/* For COPY FROM, and else without effect: it takes no more data, and PostgreSQL is told so by
+ * flow_put_end(). */
+void flow_refuse(struct flow *flow);
 
 /* No callback will run; the server is in the middle of something and must be closed. */
 void flow_cancel(struct flow *flow);

@@ -157,6 +157,8 @@ static int connection_cancel(lua_State *L)
 			if (op->loan == &c->loan)
 				running = operation_cancel(op) || running;
 		}
+	if (c->loan.busy)
+		running = flow_handles_cancel(c->owner->state, &c->loan) || running;
 	lua_pushboolean(L, running);
 	return 1;
 }

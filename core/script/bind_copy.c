@@ -111,7 +111,7 @@ static int undone(lua_State *L, struct blocking *b)
 /* Nothing stands in the way of telling PostgreSQL that nothing comes any more. */
 static bool may_be_undone(const struct flow_handle *s)
 {
-	return flow_handle_is_open(s) && s->flow.copying && !s->flow.sending;
+	return flow_handle_is_open(s) && s->flow.server && s->flow.copying && !s->flow.sending;
 }
 
 /* The source has raised something, or all is over. */

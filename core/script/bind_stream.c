@@ -96,7 +96,7 @@ static int deliver(lua_State *L, struct flow_handle *s)
 {
 	if (s->flow.kind == FLOW_ROWS ? push_next_row(L, s) : push_next_data(L, s))
 		return 1;
-	return s->flow.server ? flow_handle_await(L, s, waited, "rows") : ended(L, s);
+	return flow_handle_is_under_way(s) ? flow_handle_await(L, s, waited, "rows") : ended(L, s);
 }
 
 /* rows(): the next row, a table; or nil. Raises a moongate.Error. */
@@ -112,7 +112,7 @@ static int stream_next(lua_State *L)
 static int drained(lua_State *L, struct blocking *b)
 {
 	struct flow_handle *s = flow_handle_waited(L, b, 1);
-	if (s->flow.server)
+	if (flow_handle_is_under_way(s))
 		return flow_handle_await(L, s, drained, "rows:close");
 	flow_handle_end(s);
 	return 0;
@@ -126,8 +126,9 @@ static int stream_close(lua_State *L)
 	bool raised = !lua_isnoneornil(L, 2);
 	lua_settop(L, 1);
 	if (flow_handle_is_open(s)) {
-		flow_drop(&s->flow);
-		if (s->flow.server && s->op.loan && !raised && flow_handle_may_wait(L))
+		if (s->flow.server)
+			flow_drop(&s->flow);
+		if (flow_handle_is_under_way(s) && s->op.loan && !raised && flow_handle_may_wait(L))
 			return flow_handle_await(L, s, drained, "rows:close");
 	}
 	flow_handle_end(s);

@@ -125,9 +125,9 @@ int flow_handle_await(lua_State *L, struct flow_handle *s, blocking_then_fn *the
 	w->stream = s;
 	w->blocking.end = wait_end;
 	s->waiter = &w->blocking;
-	if (s->flow.server) /* it may have been lost as the loop began to run */
+	if (s->flow.server)
 		flow_wait(&s->flow);
-	else
+	else if (!flow_handle_is_under_way(s)) /* it was lost as the loop began to run */
 		wake(s);
 	return blocking_await(L, &w->blocking, then);
 }
@@ -140,10 +140,14 @@ struct flow_handle *flow_handle_waited(lua_State *L, const struct blocking *b, i
 	return lua_touserdata(L, 1);
 }
 
+bool flow_handle_is_under_way(const struct flow_handle *s)
+{
+	return s->op.cluster != NULL;
+}
+
 bool flow_handle_is_open(const struct flow_handle *s)
 {
-	const struct server *server = s->flow.server;
-	return server && context_is_own(server->context) && !s->waiter;
+	return flow_handle_is_under_way(s) && context_is_own(s->op.cluster->context) && !s->waiter;
 }
 
 bool flow_handle_may_wait(lua_State *L)
@@ -191,4 +195,15 @@ void flow_handles_abort(struct state *state, const struct cluster *cluster, cons
 		if (operation_abort(&s->op, cluster, loan, sqlstate, message))
 			wake(s);
 	}
+}
+
+bool flow_handles_cancel(struct state *state, const struct loan *loan)
+{
+	bool running = false;
+	LIST_EACH (&state->flows, link) {
+		struct operation *op = &LIST_ENTRY(link, struct flow_handle, link)->op;
+		if (op->loan == loan)
+			running = operation_cancel(op) || running;
+	}
+	return running;
 }

@@ -52,6 +52,9 @@ int flow_handle_await(lua_State *L, struct flow_handle *s, blocking_then_fn *the
  * `top` values on the stack; the stream. */
 struct flow_handle *flow_handle_waited(lua_State *L, const struct blocking *blocking, int top);
 
+/* It is not over. The flow may be, where a cancel request is still on its way. */
+bool flow_handle_is_under_way(const struct flow_handle *s);
+
 /* Whether there is anything to end yet, and nobody else waits for it. */
 bool flow_handle_is_open(const struct flow_handle *s);
 
@@ -67,6 +70,9 @@ void flow_handle_end(struct flow_handle *s);
 /* As blocking_abort(). */
 void flow_handles_abort(struct state *state, const struct cluster *cluster, const struct loan *loan,
                         const char *sqlstate, const char *message);
+
+/* As operation_cancel(), for what is under way on this loan. */
+bool flow_handles_cancel(struct state *state, const struct loan *loan);
 
 /* Each makes a metatable. */
 void open_stream(lua_State *L);

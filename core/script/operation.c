@@ -165,9 +165,7 @@ static void on_flowing(struct flow *flow)
 
 static void on_flowed(struct flow *flow, enum status status, PGresult *result)
 {
-	struct operation *op = flow->owner;
-	op->result = result;
-	operation_settle(op, status);
+	operation_take(flow->owner, status, result);
 }
 
 /* Nothing is committed by COPY FROM before the end of its data. */
@@ -246,12 +244,14 @@ void operation_move(struct operation *to, struct operation *from, operation_done
 {
 	struct flow *flow = from->query.flow;
 	*to = *from;
+	canceller_move(&to->canceller, &from->canceller);
 	*from = (struct operation){0};
 	to->fn = fn;
 	to->query = (struct exec_query){.sql = "", .timeout = to->query.timeout, .flow = flow};
 	to->dispatch = (struct dispatch){.endpoint = to->dispatch.endpoint};
-	to->canceller = (struct canceller){0};
 	flow->owner = to;
+	if (to->canceller.server)
+		flow_refuse(flow);
 }
 
 static void stop_flow(struct flow *flow)

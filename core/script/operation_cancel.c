@@ -47,9 +47,8 @@ static void on_event_meanwhile(struct server *server, int events)
 	operation_settle(op, ST_OK);
 }
 
-void operation_executed(struct exec *exec, enum status status, PGresult *result)
+void operation_take(struct operation *op, enum status status, PGresult *result)
 {
-	struct operation *op = LIST_ENTRY(exec, struct operation, exec);
 	op->result = result;
 	if (status != ST_OK)
 		canceller_stop(&op->canceller);
@@ -60,12 +59,21 @@ void operation_executed(struct exec *exec, enum status status, PGresult *result)
 	operation_settle(op, status);
 }
 
+void operation_executed(struct exec *exec, enum status status, PGresult *result)
+{
+	operation_take(LIST_ENTRY(exec, struct operation, exec), status, result);
+}
+
 bool operation_cancel(struct operation *op)
 {
-	if (!op->cluster || !op->server || op->query.flow)
+	struct flow *flow = op->query.flow;
+	bool flows = flow && flow->server;
+	if (!op->cluster || !op->server)
 		return false;
-	if (op->exec.server)
+	if (op->exec.server || flows)
 		canceller_start(&op->canceller, op->server);
+	if (flows)
+		flow_refuse(flow);
 	return true;
 }
 

@@ -36,13 +36,16 @@ void operation_begin_anew(struct operation *op);
 /* For statistics.h: what it came to, where it is not run again; the server is still there. */
 void operation_tally(const struct operation *op, bool failed);
 
-/* exec.h says what came of it, and its server is nobody else's concern. */
+/* exec.h or flow.h says what came of it, and its server is nobody else's concern. */
 void operation_settle(struct operation *op, enum status status);
 
 /* operation_cancel.c */
 
 /* Its time begins. */
 void operation_arm(struct operation *op);
+
+/* It was answered: settles it once no cancel request is on its way. */
+void operation_take(struct operation *op, enum status status, PGresult *result);
 
 /* For exec_start(). */
 void operation_executed(struct exec *exec, enum status status, PGresult *result);
