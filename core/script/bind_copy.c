@@ -72,7 +72,7 @@ static int finished(lua_State *L, struct blocking *b)
 	struct flow_handle *s = flow_handle_waited(L, b, 1);
 	flow_handle_over(s);
 	if (*s->op.sqlstate)
-		return push_failure(L, s->op.message, s->op.sqlstate, s->op.result);
+		return flow_handle_push_failure(L, s);
 	push_affected(L, s->op.result);
 	return 1;
 }

@@ -9,6 +9,7 @@
 #include "script/aim.h"
 #include "script/connection.h"
 #include "script/misuse.h"
+#include "script/on_error.h"
 #include "script/queue.h"
 
 #include <string.h>
@@ -155,14 +156,9 @@ static void tell_error(lua_State *L, struct pipeline_call *call)
 	const struct operation *op = &call->blocking.op;
 	size_t number = call->batch.failed < call->batch.count ? call->batch.failed : 0;
 	const struct exec_query *query = &call->batch.queries[number];
-	const struct facts known = facts_of(L, call, number);
-	const struct facts facts = call_facts(&call->queue->options, &known);
-	const struct query q =
-	        aim_question(call->h, &facts, query->sql, query->count, &call->aim.key);
-	const struct query_error error = {.sqlstate = op->sqlstate,
-	                                  .message = op->message,
-	                                  .endpoint = op->dispatch.endpoint};
-	policy_tell_error(&call->h->policy, &q, &error);
+	struct error_subject subject = {
+	        .options = call->queue->options, .parameters = query->count, .key = call->aim.key};
+	on_error_tell(L, call->h, query->sql, &subject, op);
 }
 
 /* As when one statement is done: what the session has read and written. */

@@ -3,9 +3,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "script/aim.h"
-#include "script/call_options.h"
 #include "script/flow_handle.h"
 #include "script/habit.h"
+#include "script/on_error.h"
 #include "script/parameters.h"
 #include "script/prepare.h"
 
@@ -17,25 +17,16 @@ static void learn(struct cluster_handle *h, struct classifier *classifier, const
 	catalogs_taught(h->catalog);
 }
 
-static void tell_error(struct cluster_handle *h, const struct query *q, const struct operation *op)
-{
-	const struct query_error error = {.sqlstate = op->sqlstate,
-	                                  .message = op->message,
-	                                  .endpoint = op->dispatch.endpoint};
-	policy_tell_error(&h->policy, q, &error);
-}
-
 /* One cluster:query(); the cluster stands at 1 on the stack, the statement at 2. */
 struct statement_call {
 	struct blocking blocking;
 	struct cluster_handle *h;
 	struct aim aim;
-	int parameters;
 	enum intent intent;
-	struct call_options options;
-	bool changes;               /* the catalog */
-	bool noted;                 /* what it may have written */
-	struct flow_handle *stream; /* that is to be returned, and where it stands; NULL: none */
+	struct error_subject subject; /* its key is the aim's */
+	bool changes;                 /* the catalog */
+	bool noted;                   /* what it may have written */
+	struct flow_handle *stream;   /* that is to be returned, and where it stands; NULL: none */
 	int stream_at;
 };
 
@@ -56,17 +47,6 @@ static void statement_end(struct blocking *b)
 		note_write(call);
 }
 
-static void statement_failed(lua_State *L, struct statement_call *call, const char *sql)
-{
-	struct cluster_handle *h = call->h;
-	struct classifier *classifier = state_classifier(L, h->state);
-	const struct facts facts =
-	        call_facts(&call->options, classifier_facts(classifier, cluster_handle_catalog(h),
-	                                                    sql, strlen(sql), true));
-	const struct query q = aim_question(h, &facts, sql, call->parameters, &call->aim.key);
-	tell_error(h, &q, &call->blocking.op);
-}
-
 static int statement_result(lua_State *L, struct statement_call *call)
 {
 	struct operation *op = &call->blocking.op;
@@ -74,7 +54,8 @@ static int statement_result(lua_State *L, struct statement_call *call)
 	if (!s)
 		return push_answer(L, op, call->h);
 	s->writes = call->intent == INTENT_WRITE || op->refused_by_replica;
-	s->key = call->aim.key;
+	s->subject = call->subject;
+	flow_handle_tells(L, call->stream_at, 2);
 	s->tables = call->aim.tables;
 	s->tables.any = op->refused_by_replica;
 	return flow_handle_begun(L, call->stream_at, op);
@@ -88,7 +69,7 @@ static int statement_done(lua_State *L, struct blocking *b)
 	if (!h->cluster) /* closed meanwhile */
 		return statement_result(L, call);
 	if (*b->op.sqlstate)
-		statement_failed(L, call, sql);
+		on_error_tell(L, h, sql, &call->subject, &b->op);
 	note_write(call);
 	if (b->op.dispatch.endpoint)
 		handle_read(h, b->op.dispatch.endpoint);
@@ -149,9 +130,8 @@ static int run(lua_State *L, struct exec_query *query, const struct call_options
 	call->stream = stream;
 	call->stream_at = lua_gettop(L) - 1;
 	query->flow = stream ? &stream->flow : NULL;
-	call->parameters = query->count;
 	call->intent = statement.intent;
-	call->options = *options;
+	call->subject = (struct error_subject){.options = *options, .parameters = query->count};
 	call->changes = facts.effects & EFFECT_DDL;
 	aim->need = h->need;
 	if (h->cluster->scopes & 1u << SCOPE_TABLE)
@@ -165,6 +145,7 @@ static int run(lua_State *L, struct exec_query *query, const struct call_options
 	if (refused)
 		return fail(L, refused, "0A000");
 	aim_at(h, aim);
+	call->subject.key = aim->key;
 	statement_start(call, query, &statement);
 	return blocking_await(L, &call->blocking, statement_done);
 }

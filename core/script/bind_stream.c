@@ -78,7 +78,7 @@ static int ended(lua_State *L, struct flow_handle *s)
 {
 	flow_handle_over(s);
 	if (*s->op.sqlstate) {
-		push_failure(L, s->op.message, s->op.sqlstate, s->op.result);
+		flow_handle_push_failure(L, s);
 		return raise_failure(L);
 	}
 	lua_pushnil(L);

@@ -30,7 +30,7 @@ struct flow_handle *flow_handle_new(lua_State *L, struct cluster_handle *owner)
 	enum flow_kind kind;
 	if (!flow_of(answer_shape(L), &kind))
 		return NULL;
-	struct flow_handle *s = lua_newuserdatauv(L, sizeof *s, 2);
+	struct flow_handle *s = lua_newuserdatauv(L, sizeof *s, 3);
 	*s = (struct flow_handle){.owner = owner, .flow = {.kind = kind}};
 	list_init(&s->link);
 	luaL_setmetatable(L, kind == FLOW_COPY_IN ? COPY_HANDLE : STREAM_HANDLE);
@@ -156,11 +156,28 @@ bool flow_handle_may_wait(lua_State *L)
 	return lua_getstack(L, 1, &ar);
 }
 
+void flow_handle_tells(lua_State *L, int index, int sql)
+{
+	struct flow_handle *s = lua_touserdata(L, index);
+	s->sql = lua_tostring(L, sql);
+	lua_pushvalue(L, sql);
+	lua_setiuservalue(L, index, 3);
+}
+
+int flow_handle_push_failure(lua_State *L, struct flow_handle *s)
+{
+	const char *sql = s->closed ? NULL : s->sql;
+	s->sql = NULL;
+	if (sql && s->owner->cluster)
+		on_error_tell(L, s->owner, sql, &s->subject, &s->op);
+	return push_failure(L, s->op.message, s->op.sqlstate, s->op.result);
+}
+
 void flow_handle_over(struct flow_handle *s)
 {
 	list_remove(&s->link);
 	if (s->writes && s->owner->cluster)
-		handle_wrote(s->owner, s->key, &s->tables);
+		handle_wrote(s->owner, s->subject.key, &s->tables);
 	s->writes = false;
 }
 

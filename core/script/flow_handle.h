@@ -10,11 +10,13 @@
 #include "cluster/scopes.h"
 #include "script/answer.h"
 #include "script/blocking.h"
+#include "script/on_error.h"
 
 #define STREAM_HANDLE "moongate.stream" /* of rows, and of COPY TO */
 #define COPY_HANDLE   "moongate.copy"   /* of COPY FROM */
 
-/* User value 1: the cluster or connection that it came from; 2: what its plan refers to. */
+/* User value 1: the cluster or connection that it came from; 2: what its plan refers to; 3: `sql`.
+ */
 struct flow_handle {
 	struct list link; /* in its state's streams */
 	struct cluster_handle *owner;
@@ -23,8 +25,9 @@ struct flow_handle {
 	struct blocking *waiter; /* for its next; NULL: nobody waits */
 	bool closed;
 	bool writes; /* what it has done counts as a write once it is over: */
-	uint64_t key;
 	struct tables tables;
+	const char *sql; /* that the policy hears of if it fails; NULL: it does not, any more */
+	struct error_subject subject;
 	PGresult *rows; /* some that were taken; `row` is the next of them */
 	int row, row_count;
 	struct row_plan plan;
@@ -60,6 +63,12 @@ bool flow_handle_is_open(const struct flow_handle *s);
 
 /* Whether a function that closes it may wait: not where a coroutine is closed from outside. */
 bool flow_handle_may_wait(lua_State *L);
+
+/* The policy is to hear of its failure; the stream is at `index`, its statement at `sql`. */
+void flow_handle_tells(lua_State *L, int index, int sql);
+
+/* It is over, and has failed: pushes that, as push_failure(). */
+int flow_handle_push_failure(lua_State *L, struct flow_handle *s);
 
 /* It is over: notes what it wrote. */
 void flow_handle_over(struct flow_handle *s);
