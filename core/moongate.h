@@ -109,7 +109,7 @@ struct moongate_url {
 };
 
 /* Times are in seconds. 0, everywhere: the default, which docs/configuration.md has, as it has what
- * each of these means. */
+ * each of these means. What is out of its range is refused. */
 struct moongate_options {
 	struct moongate_url primary;
 	const struct moongate_url *replicas;
@@ -181,7 +181,8 @@ struct moongate_result {
  * given up, while a write was under way: nobody knows whether it was done; 25000 it left a
  * transaction open, which was rolled back; 57014 the timeout has passed; 57P01 the cluster was
  * closed; 42501, or the policy's own: the policy has rejected it; 0A000: COPY from or to the
- * client. */
+ * client; 22023: a field of the statement is not what it may be, and the message says what that is;
+ * 54000: there are more than 65535 parameters. */
 typedef void moongate_done_fn(struct moongate_result *result, void *arg);
 
 /* Runs it on any connection of the endpoint that the policy chooses. A statement that fails for the

@@ -2,6 +2,7 @@
  * endpoints. */
 /* SPDX-License-Identifier: MIT */
 #include "api/api.h"
+#include "api/options.h"
 #include "api/places.h"
 #include "base/complaint.h"
 #include "cluster/pool.h"
@@ -124,6 +125,8 @@ static struct moongate_cluster *cluster_open(struct moongate *m, const struct mo
 		complain(&to, "a cluster has at most %d endpoints", CLUSTER_ENDPOINTS);
 		return cluster_ready(c);
 	}
+	if (!options_are_right(o, &to))
+		return cluster_ready(c);
 	endpoints[0] = endpoint_of(&o->primary, ROLE_PRIMARY);
 	for (size_t i = 0; i < o->replica_count; i++) {
 		endpoints[i + 1] = endpoint_of(&o->replicas[i], ROLE_REPLICA);

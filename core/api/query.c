@@ -3,13 +3,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/query.h"
 
+#include "api/options.h"
 #include "base/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define MAX_PARAMETERS 65535 /* protocol: an Int16, taken as unsigned */
 
 const struct facts *cluster_facts(const struct moongate_cluster *c, const char *sql)
 {
@@ -80,31 +79,21 @@ static void on_timeout(struct ev_loop *loop, ev_timer *watcher, int events)
 	pending_abort(p, NULL, unknown ? "08007" : "57014", message);
 }
 
-/* Why it is none; NULL: it is one. */
-static const char *wrong_with(const struct moongate_statement *s)
-{
-	if (!s->sql)
-		return "the statement has no sql";
-	if (s->count > MAX_PARAMETERS)
-		return "a statement takes 65535 parameters at most";
-	if (s->count > 0 && !s->values)
-		return "the statement has a count of parameters, but no values";
-	return NULL;
-}
-
 bool query_is_wrong(struct moongate_pending *p, const struct moongate_statement *s)
 {
-	const char *wrong = wrong_with(s);
-	if (wrong)
-		pending_fail(p, s->count > MAX_PARAMETERS ? "54000" : "22023", wrong);
-	return wrong != NULL;
+	const struct complaint_to to = {p->text, POLICY_REJECTION};
+	if (statement_is_right(s, &to))
+		return false;
+	pending_fail(p, s->sql && s->count > MOST_PARAMETERS ? "54000" : "22023", p->text);
+	return true;
 }
 
 struct moongate_pending *query_new(struct moongate_cluster *c, const struct moongate_statement *s,
                                    moongate_done_fn *fn, void *arg, struct exec_query *query)
 {
 	static const struct moongate_statement nothing = {.sql = ""};
-	if (wrong_with(s))
+	char wrong[POLICY_REJECTION];
+	if (!statement_is_right(s, &(struct complaint_to){wrong, sizeof wrong}))
 		s = &nothing; /* query_is_wrong() will tell */
 	size_t room = room_for(s);
 	struct moongate_pending *p =

@@ -4,6 +4,7 @@
 
 #include "script/misuse.h"
 
+#include <lauxlib.h>
 #include <math.h>
 
 #define LONGEST 1e9 /* s; libev's timers take no infinity */
@@ -15,6 +16,8 @@ double take_patience(lua_State *L, int index, const char *what)
 		return INFINITY;
 	double seconds = lua_tonumberx(L, index, &exact);
 	if (!exact || !(seconds >= 0 && seconds <= LONGEST))
-		misuse(L, "%s: the timeout must be a number of seconds, 0 or more", what);
+		misuse(L, "%s: the timeout must be a number of seconds, 0 or more, not %s", what,
+		       lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index)
+		                                         : luaL_typename(L, index));
 	return seconds;
 }

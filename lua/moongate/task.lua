@@ -191,7 +191,8 @@ end
 ---@return any ...  what it returned; or nil, "timeout", "57014", fields
 function M.with_timeout(seconds, fn, ...)
   if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
-    core.misuse("moongate.with_timeout: a number of seconds expected, 0 or more")
+    core.misuse("moongate.with_timeout: a number of seconds expected, 0 or more, not "
+      .. (type(seconds) == "number" and tostring(seconds) or "a " .. type(seconds)))
   end
   check_function(fn, "moongate.with_timeout")
   local me = core.current "moongate.with_timeout"

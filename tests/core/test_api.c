@@ -3,6 +3,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "api_fixture.h"
 
+#include <math.h>
+
 #define NOBODY "postgres://u:s3cret@127.0.0.1:1/d" /* where nothing listens */
 
 static void classifies_without_a_loop(void **state)
@@ -40,9 +42,35 @@ static void says_what_is_wrong_with_options(void **state)
 	} wrong[] = {
 	        {{.pool_size = 1}, "the primary has no URL"},
 	        {{.primary = {.url = "mysql://x"}}, "postgres://"},
-	        {{.primary = {.url = NOBODY}, .pool_size = (unsigned)-1}, "from 1 to 100000"},
-	        {{.primary = {.url = NOBODY}, .acquire_timeout = -1}, "the pool's times must be"},
-	        {{.primary = {.url = NOBODY}, .health_interval = -1}, "health.interval"},
+	        {{.primary = {.url = NOBODY}, .pool_size = (unsigned)-1},
+	         "pool_size must be from 1 to 100000 (0: the default), not 4294967295"},
+	        {{.primary = {.url = NOBODY}, .health_fall = 1001},
+	         "health_fall must be from 1 to 1000 (0: the default), not 1001"},
+	        {{.primary = {.url = NOBODY}, .health_rise = (unsigned)-1}, "health_rise must be"},
+	        {{.primary = {.url = NOBODY}, .backoff_attempts = (unsigned)-1},
+	         "backoff_attempts must be from 1 to 1000000 (0: the default), not 4294967295"},
+	        {{.primary = {.url = NOBODY}, .acquire_timeout = -1},
+	         "acquire_timeout must be seconds, from 0 to 1e+09 (0: the default), not -1"},
+	        {{.primary = {.url = NOBODY}, .idle_timeout = NAN}, "idle_timeout must be"},
+	        {{.primary = {.url = NOBODY}, .max_lifetime = INFINITY}, "not inf"},
+	        {{.primary = {.url = NOBODY}, .connect_timeout = 0.0001},
+	         "connect_timeout must be seconds, from 0.001 to 1e+09"},
+	        {{.primary = {.url = NOBODY}, .health_interval = -1}, "health_interval must be"},
+	        {{.primary = {.url = NOBODY}, .health_timeout = 1e300}, "not 1e+300"},
+	        {{.primary = {.url = NOBODY}, .backoff_initial = -1}, "backoff_initial must be"},
+	        {{.primary = {.url = NOBODY}, .backoff_max = -1}, "backoff_max must be"},
+	        {{.primary = {.url = NOBODY}, .backoff_factor = 0.5},
+	         "backoff_factor must be from 1 to 1e+09 (0: the default), not 0.5"},
+	        {{.primary = {.url = NOBODY}, .backoff_jitter = 1.5},
+	         "backoff_jitter must be from 0 to 1 (0: the default), not 1.5"},
+	        {{.primary = {.url = NOBODY, .weight = -2}},
+	         "the primary's weight must be from 0 to 1e+09 (0: 1), not -2"},
+	        {{.primary = {.url = NOBODY},
+	          .replicas = &(struct moongate_url){.url = NOBODY, .weight = NAN},
+	          .replica_count = 1},
+	         "the weight of replica 1 must be"},
+	        {{.primary = {.url = NOBODY}, .replica_count = 1},
+	         "replica_count is 1, but there are no replicas"},
 	        {{.primary = {.url = NOBODY},
 	          .replicas = &(struct moongate_url){0},
 	          .replica_count = 1},
@@ -281,7 +309,30 @@ static void refuses_statements_that_are_none(void **state)
 	} wrong[] = {
 	        {{.sql = NULL}, "22023", "no sql"},
 	        {{.sql = "select $1", .count = 1}, "22023", "no values"},
-	        {{.sql = "select $1", .count = 65536, .values = &value}, "54000", "65535"},
+	        {{.sql = "select $1", .count = 65536, .values = &value}, "54000", "not 65536"},
+	        {{.sql = "select $1", .count = -1, .values = &value},
+	         "22023",
+	         "count must be from 0 to 65535, not -1"},
+	        {{.sql = "select $1", .count = 1, .values = &value, .formats = (const int[]){2}},
+	         "22023",
+	         "the format of $1 must be 0 or 1, not 2"},
+	        {{.sql = "select $1", .count = 1, .values = &value, .formats = (const int[]){1}},
+	         "22023",
+	         "$1 is binary, but there are no lengths"},
+	        {{.sql = "select $1",
+	          .count = 1,
+	          .values = &value,
+	          .lengths = (const int[]){-1},
+	          .formats = (const int[]){1}},
+	         "22023",
+	         "the length of $1 must be at least 0, not -1"},
+	        {{.sql = "select 1", .timeout = -1},
+	         "22023",
+	         "timeout must be seconds, from 0 to 1e+09, not -1"},
+	        {{.sql = "select 1", .timeout = NAN}, "22023", "timeout must be"},
+	        {{.sql = "select 1", .intent = (enum moongate_intent)7},
+	         "22023",
+	         "intent must be MOONGATE_CLASSIFIED, MOONGATE_READ or MOONGATE_WRITE, not 7"},
 	};
 	open_at(a, NOBODY, NULL);
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

@@ -241,7 +241,7 @@ describe("a listener", function()
       ["listener:listen: a channel is a name of 1 to 63 bytes, not one of 0"] = function() listener:listen "" end,
       ["notify: a channel is a name"] = function() cluster:notify() end,
       ["notify: the payload is a string, not a table"] = function() cluster:notify("a", {}) end,
-      ["listener:wait: the timeout must be a number of seconds, 0 or more"] = function() listener:wait(-1) end,
+      ["listener:wait: the timeout must be a number of seconds, 0 or more, not %-1"] = function() listener:wait(-1) end,
       ["listener:wait: call it as listener:wait%(%)"] = function() listener.wait(1) end,
     } do
       local ok, why = pcall(fn)

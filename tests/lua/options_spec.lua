@@ -146,6 +146,50 @@ describe("options", function()
     end
   end)
 
+  it("refuses every count that is none, and says which it was and what it may be", function()
+    local function within(block)
+      return function(name, value) moongate.cluster { primary = URL, [block] = { [name] = value } } end
+    end
+    local function of(make, options)
+      return function(name, value)
+        options[name] = value
+        make(options)
+      end
+    end
+    local users = of(function(options) moongate.cluster { primary = URL, users = { app = options } } end, {})
+    local cluster <close> = moongate.cluster { primary = URL }
+    local counts = {
+      { within "pool", 0, 100000, "reserve", "min_idle", "max_per_database", "max_per_user", "max_per_endpoint",
+        "prepared_statements" },
+      { within "pool", 1, 100000, "size" },
+      { users, 1, 100000, "pool_size" },
+      { within "health", 1, 1000, "fall", "rise" },
+      { within "backoff", 0, 1000000, "attempts" },
+      { within "hold_limit", 1, 10000000, "queries" },
+      { within "hold_limit", 1, 1 << 40, "bytes" },
+      { within "breaker", 0, 1000000, "failures" },
+      { within "breaker", 1, 1000, "trials" },
+      { of(moongate.cluster, { primary = URL }), 0, 1000000, "prepare_threshold" },
+      { of(moongate.pool, { url = URL }), 1, 100000, "size" },
+      { of(moongate.pool, { url = URL }), 0, 100000, "min_idle" },
+      { of(moongate.pool, { url = URL }), 0, 100000, "reserve" },
+      { of(moongate.health, { primary = URL }), 1, 1000, "fall" },
+      { of(moongate.health, { primary = URL }), 1, 1000, "rise" },
+      { of(moongate.backoff, {}), 0, 1000000, "attempts" },
+      { function(_, value) cluster:transaction(print, { retries = value }) end, 0, 1000000, "retries" },
+    }
+    for _, count in ipairs(counts) do
+      for _, name in ipairs(table.move(count, 4, #count, 1, {})) do
+        for _, value in ipairs { -1, 0.5, count[3] + 1, math.maxinteger, math.huge, 0 / 0, -0.5 } do
+          local ok, why = pcall(count[1], name, value)
+          local says = ("%s must be an integer from %d to %d, not %s"):format(name, count[2], count[3], tostring(value))
+          assert.is_false(ok, name)
+          assert.is_truthy(why:find(says, 1, true), why .. " does not say: " .. says)
+        end
+      end
+    end
+  end)
+
   it("accepts what there is", function()
     moongate.cluster({
       primary = URL,

@@ -97,7 +97,8 @@ describe("a pool", function()
       assert.equal(0, pool:stats().waiting)
       assert.equal(3, pool:stats().timeouts)
       assert.error_matches(function() pool:acquire "soon" end, "pool:acquire: the timeout must be")
-      assert.error_matches(function() pool:acquire(-1) end, "the timeout must be a number of seconds, 0 or more")
+      assert.error_matches(function() pool:acquire(-1) end,
+        "the timeout must be a number of seconds, 0 or more, not %-1")
       assert.equal("idle", held:status())
     end)
 

@@ -121,6 +121,9 @@ describe("a task", function()
       end)
       assert.same({ 2, 3, 1 }, order)
       assert.error_matches(function() moongate.sleep(-1) end, "a number of seconds expected")
+      assert.error_matches(function() moongate.with_timeout(-1, print) end,
+        "a number of seconds expected, 0 or more, not %-1")
+      assert.error_matches(function() moongate.with_timeout("1", print) end, "not a string")
     end)
 
     it("lets others go first when it yields", function()
