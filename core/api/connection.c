@@ -73,7 +73,15 @@ static void run(struct moongate_pending *p, const struct exec_query *query)
 	bool may_commit = p->writes && (!in_block(connection) || facts->effects & EFFECT_END);
 	p->writes = may_commit;
 	connection->loan.pins |= p->pins;
-	operation_run(&p->op, &connection->loan, query, facts, may_commit, pending_done);
+	const struct operation_statement statement = {
+	        .query = *query,
+	        .intent = may_commit ? INTENT_WRITE : INTENT_READ,
+	        .fingerprint = facts->fingerprint,
+	        .kind = facts->kind,
+	        .forgets = facts_forget_prepared(facts),
+	        .advice = &query_advice,
+	};
+	operation_run_on(&p->op, &connection->loan, &statement, pending_done);
 }
 
 struct moongate_pending *moongate_query_on(struct moongate_connection *connection,

@@ -10,6 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+const struct operation_advice query_advice = {
+        .copies = "no function of moongate.h takes COPY ... FROM STDIN or COPY ... TO STDOUT",
+        .left_open = "use moongate_borrow() and moongate_query_on()",
+};
+
 const struct facts *cluster_facts(const struct moongate_cluster *c, const char *sql)
 {
 	return classifier_facts(c->m->classifier, c->catalog ? c->catalog->catalog : NULL, sql,
@@ -199,7 +204,8 @@ static void start(struct moongate_pending *p, const struct facts *facts, struct 
 	                                              .fingerprint = facts->fingerprint,
 	                                              .kind = facts->kind,
 	                                              .pins = p->pins,
-	                                              .declared_read = declared_read};
+	                                              .declared_read = declared_read,
+	                                              .advice = &query_advice};
 	operation_start(&p->op, &statement, pending_done);
 }
 

@@ -17,6 +17,9 @@ struct moongate_pending *query_new(struct moongate_cluster *c, const struct moon
 
 void query_note_facts(struct moongate_pending *p, const struct facts *facts);
 
+/* For the operations of statements. */
+extern const struct operation_advice query_advice;
+
 /* What the policy is asked, and what it says. */
 struct query query_question(struct moongate_cluster *c, struct moongate_pending *p,
                             const struct facts *facts, const struct exec_query *query);

@@ -179,6 +179,15 @@ static struct need need_of(const struct dispatch_request *to)
 	return to->need ? *to->need : (struct need){0};
 }
 
+static const struct operation_advice *advice_of(const struct operation_statement *statement)
+{
+	static const struct operation_advice lua = {
+	        .copies = OPERATION_COPIES,
+	        .left_open = "use cluster:transaction()",
+	};
+	return statement->advice ? statement->advice : &lua;
+}
+
 void operation_start(struct operation *op, const struct operation_statement *statement,
                      operation_done_fn *fn)
 {
@@ -195,6 +204,7 @@ void operation_start(struct operation *op, const struct operation_statement *sta
 	                         .declared_read = statement->declared_read,
 	                         .forgets = statement->forgets,
 	                         .timeout = statement->timeout,
+	                         .advice = advice_of(statement),
 	                         .suits_convoy = convoy_suits(statement)};
 	operation_arm(op);
 	operation_seek(op);
@@ -220,6 +230,7 @@ void operation_run_on(struct operation *op, struct loan *loan,
 	                         .kind = statement->kind,
 	                         .forgets = statement->forgets,
 	                         .timeout = statement->timeout,
+	                         .advice = advice_of(statement),
 	                         .loan = loan,
 	                         .server = loan->server};
 	loan->busy = true;

@@ -19,7 +19,13 @@
 #include "script/loans.h"
 #include "sql/facts.h"
 
-/* Why COPY fails, where it was not expected. */
+/* What an application is told to do instead; the functions' names are those that it knows. */
+struct operation_advice {
+	const char *copies;    /* of a COPY, where it was not expected */
+	const char *left_open; /* of a transaction that a lone statement has begun */
+};
+
+/* What the Lua module says of COPY. */
 #define OPERATION_COPIES                                                                           \
 	"COPY ... FROM STDIN is for copy_in(), and COPY ... TO STDOUT for copy_out()"
 
@@ -40,6 +46,7 @@ struct operation {
 	struct exec_query query; /* sql NULL: only the server is wanted */
 	bool may_commit;         /* it writes outside of a block, or ends one */
 	unsigned pins;
+	const struct operation_advice *advice;
 	uint64_t fingerprint; /* for statistics.h, with `kind` and: */
 	enum sql_kind kind;
 	double since;          /* when it was sent */
@@ -77,6 +84,7 @@ struct operation_statement {
 	bool declared_read; /* by the application; the intent may still be `write` */
 	bool forgets;       /* see facts_forget_prepared() */
 	double timeout;     /* s of the whole call; 0: none */
+	const struct operation_advice *advice; /* constant; NULL: the Lua module's */
 };
 
 void operation_start(struct operation *op, const struct operation_statement *statement,

@@ -140,6 +140,15 @@ static bool has_failed(const struct operation *op)
 	return PQresultStatus(op->result) == PGRES_FATAL_ERROR;
 }
 
+static void fail_left_open(struct operation *op)
+{
+	char message[sizeof op->message];
+	snprintf(message, sizeof message,
+	         "the statement left a transaction open, which was rolled back: %s",
+	         op->advice->left_open);
+	operation_fail(op, "25000", message);
+}
+
 static void answered(struct operation *op)
 {
 	const char *sqlstate = PQresultErrorField(op->result, PG_DIAG_SQLSTATE);
@@ -170,9 +179,7 @@ static void answered(struct operation *op)
 	        !op->loan && !op->convoy && PQtransactionStatus(op->server->conn) != PQTRANS_IDLE;
 	operation_give_back(op, true);
 	if (left_open)
-		operation_fail(op, "25000",
-		               "the statement left a transaction open, which was rolled back: "
-		               "use cluster:transaction()");
+		fail_left_open(op);
 	else
 		operation_finish(op);
 }
@@ -184,7 +191,7 @@ void operation_settle(struct operation *op, enum status status)
 	} else if (status == ST_ECLIENT) {
 		operation_tally(op, true);
 		operation_give_back(op, false);
-		operation_fail(op, "0A000", OPERATION_COPIES);
+		operation_fail(op, "0A000", op->advice->copies);
 	} else if (status == ST_TIMEOUT) {
 		const char *endpoint = op->server->endpoint->name;
 		server_give_up(op->server);

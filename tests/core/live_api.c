@@ -117,6 +117,24 @@ static void tells_what_postgresql_said(void **state)
 		ev_run(a->loop, EVRUN_ONCE);
 }
 
+static void advises_in_its_own_words(void **state)
+{
+	struct api *a = *state;
+	const char *const copy = "no function of moongate.h takes COPY";
+	struct moongate_connection *connection = borrow(a, MOONGATE_WRITE);
+	struct heard heard =
+	        answer(a, &(struct moongate_statement){.sql = "copy (select 1) to stdout"});
+	assert_string_equal("0A000", heard.sqlstate);
+	assert_non_null(strstr(heard.message, copy));
+	heard = answer_on(a, connection, "copy (select 1) to stdout");
+	assert_string_equal("0A000", heard.sqlstate);
+	assert_non_null(strstr(heard.message, copy));
+	moongate_release(connection);
+	heard = answer(a, &(struct moongate_statement){.sql = "begin"});
+	assert_string_equal("25000", heard.sqlstate);
+	assert_non_null(strstr(heard.message, "use moongate_borrow() and moongate_query_on()"));
+}
+
 static void runs_a_transaction_on_a_connection(void **state)
 {
 	struct api *a = *state;
@@ -349,6 +367,7 @@ int main(void)
 	        TEST(reads_on_the_replica_and_writes_on_the_primary),
 	        TEST(obeys_the_intent_that_is_given),
 	        TEST(tells_what_postgresql_said),
+	        TEST(advises_in_its_own_words),
 	        TEST(runs_a_transaction_on_a_connection),
 	        TEST(rolls_back_what_is_released_in_a_transaction),
 	        TEST(runs_one_statement_at_a_time),
