@@ -8,6 +8,7 @@
 #include "script/patience.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #define LEAST_PATIENCE 1e-9 /* s; 0 is the default */
 
@@ -90,18 +91,36 @@ static int connection_status(lua_State *L)
 	return 1;
 }
 
+/* What is under way on it fails, and its server is lost with that. */
+static void stop(struct connection *c, const char *message)
+{
+	if (c->loan.busy)
+		flow_handles_abort(c->owner->state, NULL, &c->loan, "08003", message);
+	if (c->loan.busy)
+		blocking_abort(c->owner->state, NULL, &c->loan, "08003", message);
+}
+
 static int connection_release(lua_State *L)
 {
 	struct connection *c = luaL_checkudata(L, 1, CONNECTION_HANDLE);
-	if (!c->released && c->loan.busy)
-		flow_handles_abort(c->owner->state, NULL, &c->loan, "08003",
-		                   "the connection was released meanwhile");
-	if (!c->released && c->loan.busy)
-		blocking_abort(c->owner->state, NULL, &c->loan, "08003",
-		               "the connection was released meanwhile");
-	if (!c->released)
+	if (!c->released) {
+		stop(c, "the connection was released meanwhile");
 		loan_end(&c->loan);
+	}
 	c->released = true;
+	return 0;
+}
+
+/* core.stop(connection): its transaction is to be undone, whatever another task runs in it. */
+static int connection_stop(lua_State *L)
+{
+	struct connection *c = luaL_checkudata(L, 1, CONNECTION_HANDLE);
+	struct server *server = c->loan.server;
+	if (c->released || !server || !c->loan.busy)
+		return 0;
+	snprintf(server->error, sizeof server->error,
+	         "its transaction ended while a statement of another task was under way");
+	stop(c, "the transaction ended meanwhile");
 	return 0;
 }
 
@@ -132,8 +151,10 @@ void open_connection(lua_State *L)
 	                                       {NULL, NULL}};
 	static const luaL_Reg methods[] = {
 	        {"status", connection_status}, {"release", connection_release}, {NULL, NULL}};
-	static const luaL_Reg functions[] = {
-	        {"borrow", borrow}, {"release", give_back}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"borrow", borrow},
+	                                     {"release", give_back},
+	                                     {"stop", connection_stop},
+	                                     {NULL, NULL}};
 	handle_class(L, CONNECTION_HANDLE, metamethods, methods);
 	lua_getfield(L, -1, "__index");
 	open_connection_query(L);

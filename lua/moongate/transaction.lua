@@ -133,7 +133,10 @@ end
 local function conclude(tx, connection, frame, ok, ...)
   connections[tx] = nil
   -- Else that the connection is busy would hide what went wrong.
-  if not ok or not (...) and select(2, ...) ~= nil then give_up_stream(tx) end
+  if not ok or not (...) and select(2, ...) ~= nil then
+    give_up_stream(tx)
+    core.stop(connection)
+  end
   local first, message, code, fields = ...
   local failure, status = failures[tx], connection:status()
   if not ok then

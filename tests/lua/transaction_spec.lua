@@ -48,6 +48,50 @@ describe("on one server", function()
       assert.equal(1, cluster:transaction(function(tx) return tx:value "select 1" end))
     end)
 
+    it("says what went wrong also while a statement of another task is under way", function()
+      local endings = {
+        [function() error("on purpose", 0) end] = { nil, "on purpose" },
+        [function() return nil, "changed my mind", "X" end] = { nil, "changed my mind", "X" },
+        -- It is one statement at a time; that is what is wrong here.
+        [function(tx) return tx:query "select 1" end] = { nil, "the connection is busy", nil },
+      }
+      moongate.run(function()
+        for ending, told in pairs(endings) do
+          local other, after
+          local function spoil(tx)
+            tx:query "insert into lua_tx values (1)"
+            other = moongate.spawn(function() return tx:query "select pg_sleep(76)" end)
+            moongate.sleep(0)
+            return ending(tx)
+          end
+          local result = three(cluster:transaction(spoil))
+          assert.matches(told[2], result[2])
+          assert.same({ told[1], told[3] }, { result[1], result[3] })
+          assert.same({ nil, "the transaction ended meanwhile", "08003" }, three(other:wait()))
+
+          result = three(cluster:transaction(function(tx)
+            local part = three(tx:transaction(spoil))
+            assert.matches(told[2], part[2])
+            after = three(tx:query "select 1")
+            return true
+          end))
+          assert.same({ nil, told[3] }, { result[1], result[3] })
+          assert.matches(told[2], result[2])
+          assert.equal("08006", after[3])
+          assert.matches("its transaction ended while a statement of another task was under way", after[2])
+          assert.same({ nil, "the transaction ended meanwhile", "08003" }, three(other:wait()))
+        end
+        assert.error_matches(function()
+          cluster:transaction(function(tx)
+            moongate.spawn(function() return tx:query "select pg_sleep(76)" end)
+            moongate.sleep(0)
+          end)
+        end, "the connection is busy")
+      end)
+      assert.equal(0, count())
+      assert.equal(0, cluster:pool("write"):stats().lent)
+    end)
+
     it("has fields for each of its failures", function()
       local code, fields = select(3, cluster:transaction(function(tx) tx:query "commit" end))
       assert.same({ "25000", "25000" }, { code, fields.sqlstate })
