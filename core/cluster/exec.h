@@ -30,6 +30,12 @@ struct exec {
 	struct prepared *prepared;  /* that it runs; NULL: none */
 	struct prepared *preparing; /* is parsed ahead; owned until the server has it */
 	size_t closing;             /* steps ahead of that, that close others */
+	/* Of the batch, in statements: */
+	size_t queued;  /* that were sent */
+	size_t number;  /* whose answer is next */
+	size_t unnamed; /* 1 + that of which the unnamed statement is; 0: there is none */
+	bool *parses;   /* those that are prepared in a step ahead of them; NULL: none can be */
+	bool parsed;    /* `number` has been */
 };
 
 /* Parameters as libpq's PQsendQueryParams: text, or binary where formats[i] is 1. `count` < 0 sends
@@ -53,8 +59,7 @@ struct exec_query {
 /* Statements that go in one round trip, and are one implicit transaction outside of a block: none
  * is run after one that has failed. All of it stays until the callback. */
 struct exec_batch {
-	const struct exec_query
-	        *queries; /* count >= 0 in each; no others are prepared, or batches */
+	const struct exec_query *queries; /* count >= 0 in each; none of them is a batch */
 	size_t count;
 	PGresult **results; /* `count` of them, NULL before; the caller's to clear. Those of
 	                       statements that have succeeded */

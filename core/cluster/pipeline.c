@@ -33,22 +33,47 @@ static size_t bytes_of(const struct exec_query *q)
 	return bytes;
 }
 
-/* Whether it is the same statement as the one ahead of it, with other parameters. */
-static bool is_repeated(const struct exec_query *queries, size_t number)
+static bool is_same(const struct exec_query *a, const struct exec_query *b)
 {
-	const struct exec_query *q = &queries[number];
-	if (number == 0 || q[-1].count != q->count)
-		return false;
-	size_t types = (size_t)q->count * sizeof *q->types;
-	return (q[-1].sql == q->sql || strcmp(q[-1].sql, q->sql) == 0) &&
-	       (types == 0 || memcmp(q[-1].types, q->types, types) == 0);
+	size_t types = (size_t)a->count * sizeof *a->types;
+	return a->count == b->count && (a->sql == b->sql || strcmp(a->sql, b->sql) == 0) &&
+	       (types == 0 || memcmp(a->types, b->types, types) == 0);
 }
 
-/* The unnamed statement stays until the next Parse: repeated statements are parsed once. */
-static bool send_number(PGconn *conn, const struct exec_query *queries, size_t number)
+/* The unnamed statement stays until the next Parse of it: repeated statements are parsed once. */
+static bool send_unnamed(struct exec *x, size_t number)
 {
-	const struct exec_query *q = &queries[number];
-	return is_repeated(queries, number) ? send_execute(conn, "", 0, q) : send_params(conn, q);
+	const struct exec_query *queries = x->batch->queries, *q = &queries[number];
+	if (x->unnamed && is_same(&queries[x->unnamed - 1], q))
+		return send_execute(x->server->conn, "", 0, q);
+	x->unnamed = number + 1;
+	return send_params(x->server->conn, q);
+}
+
+/* What of it the server has by a name, or will have then; NULL: it runs without. It is known from
+ * now on, for the rest of the batch; drop_unparsed() takes that back. */
+static bool prepare_in_batch(struct exec *x, size_t number, struct prepared **p)
+{
+	const struct exec_query *q = &x->batch->queries[number];
+	struct prepared_cache *c = prepared_cache_of(x->server);
+	*p = c ? prepared_find(c, q) : NULL;
+	if (*p || !c || !x->parses || !(*p = prepared_new(c, q, true)))
+		return true;
+	prepared_add(c, *p);
+	x->parses[number] = true;
+	x->steps++;
+	x->sent++;
+	return PQsendPrepare(x->server->conn, prepared_name(*p), q->sql, q->count, q->types);
+}
+
+static bool send_number(struct exec *x, size_t number)
+{
+	const struct exec_query *q = &x->batch->queries[number];
+	struct prepared *p = NULL;
+	if (q->prepared && !prepare_in_batch(x, number, &p))
+		return false;
+	x->sent++;
+	return p ? send_execute(x->server->conn, prepared_name(p), 0, q) : send_unnamed(x, number);
 }
 
 /* The rest of the batch, as far as the socket takes it. */
@@ -57,21 +82,29 @@ int pipeline_send(struct exec *x)
 	PGconn *conn = x->server->conn;
 	const struct exec_batch *b = x->batch;
 	int pending = PQflush(conn);
-	for (size_t bytes = 0; pending == 0 && x->sent < b->count; x->sent++) {
-		if (!send_number(conn, b->queries, x->sent))
+	for (size_t bytes = 0; pending == 0 && x->queued < b->count; x->queued++) {
+		if (!send_number(x, x->queued))
 			return -1;
-		bytes += bytes_of(&b->queries[x->sent]);
+		bytes += bytes_of(&b->queries[x->queued]);
 		if (bytes >= FLUSH_BYTES) {
 			pending = PQflush(conn);
 			bytes = 0;
 		}
 	}
-	if (pending != 0 || x->sent < b->count)
+	if (pending != 0 || x->queued < b->count)
 		return pending;
 	if (!PQpipelineSync(conn))
 		return -1;
 	x->sent++;
 	return PQflush(conn);
+}
+
+static bool has_prepared(const struct exec_batch *b)
+{
+	for (size_t i = 0; i < b->count; i++)
+		if (b->queries[i].prepared)
+			return true;
+	return false;
 }
 
 static int start_batch(struct exec *x, struct exec_batch *b)
@@ -80,6 +113,8 @@ static int start_batch(struct exec *x, struct exec_batch *b)
 	b->failed = b->count;
 	x->batch = b;
 	x->steps = b->count + 1;
+	if (has_prepared(b))
+		x->parses = calloc(b->count, sizeof *x->parses);
 	return PQenterPipelineMode(x->server->conn) ? pipeline_send(x) : -1;
 }
 
@@ -129,17 +164,36 @@ int pipeline_start(struct exec *x, const struct exec_query *q)
 	return q->batch ? start_batch(x, q->batch) : start_prepared(x, q);
 }
 
+/* The step that is being answered prepares its statement. */
+static bool at_parse(const struct exec *x)
+{
+	return x->batch && x->parses && x->number < x->batch->count && x->parses[x->number] &&
+	       !x->parsed;
+}
+
+/* It was not prepared: it failed itself, or another ahead of it. */
+static void drop_unparsed(struct exec *x)
+{
+	if (at_parse(x))
+		prepared_drop(x->server, &x->batch->queries[x->number], true);
+}
+
 /* False: COPY. */
 static bool keep_of_batch(struct exec *x, PGresult *result)
 {
 	struct exec_batch *b = x->batch;
-	if (PQresultStatus(result) == PGRES_FATAL_ERROR || x->answered >= b->count) {
+	if (PQresultStatus(result) == PGRES_FATAL_ERROR || x->number >= b->count) {
+		drop_unparsed(x);
 		if (b->failed == b->count)
-			b->failed = x->answered;
+			b->failed = x->number;
 		return exec_keep(x, result); /* the first failure; a COMMIT's at the Sync, too */
 	}
-	PQclear(b->results[x->answered]);
-	b->results[x->answered] = result;
+	if (at_parse(x)) {
+		PQclear(result);
+		return true;
+	}
+	PQclear(b->results[x->number]);
+	b->results[x->number] = result;
 	return PQresultStatus(result) < PGRES_COPY_OUT || PQresultStatus(result) > PGRES_COPY_IN;
 }
 
@@ -172,6 +226,9 @@ static void note_answer(struct exec *x)
 		prepared_closed(prepared_cache_of(x->server));
 	x->answered++;
 	x->nulls = 0;
+	x->parsed = at_parse(x);
+	if (!x->parsed)
+		x->number++;
 }
 
 static bool take(struct exec *x, PGresult *result)
@@ -182,6 +239,7 @@ static bool take(struct exec *x, PGresult *result)
 		note_answer(x);
 		return true;
 	case PGRES_PIPELINE_ABORTED:
+		drop_unparsed(x);
 		PQclear(result);
 		return true;
 	default:
@@ -214,6 +272,8 @@ void pipeline_end(struct exec *x)
 {
 	free(x->preparing);
 	x->preparing = NULL;
+	free(x->parses);
+	x->parses = NULL;
 }
 
 bool exec_is_incomplete(const struct exec *x)

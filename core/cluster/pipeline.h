@@ -1,11 +1,13 @@
 /* pipeline.h - exec.c's inside: what goes through libpq's pipeline mode, which is several steps in
  * one round trip:
  *
- *   a batch                  statement, statement ... Sync
+ *   a batch                  statement, Parse, statement ... Sync
  *   a statement's first use  (DEALLOCATE another, Sync) ... Parse, Execute, Sync
  *
- * A statement that is prepared already goes as it is. The steps of a batch are sent while results
- * are read, so that neither side waits for the other with its buffers full. */
+ * A statement that is prepared already goes as it is, and so it does in a batch, where others stay
+ * as they are: what is to be prepared there and finds no room runs unprepared. The steps of a batch
+ * are sent while results are read, so that neither side waits for the other with its buffers full.
+ */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_CLUSTER_PIPELINE_H
 #define MOONGATE_CLUSTER_PIPELINE_H

@@ -8,6 +8,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/aim.h"
 #include "script/connection.h"
+#include "script/habit.h"
 #include "script/misuse.h"
 #include "script/on_error.h"
 #include "script/queue.h"
@@ -23,7 +24,8 @@ struct pipeline_call {
 	struct aim aim;
 	unsigned effects, pins;
 	bool writes, forgets;
-	bool noted; /* what it may have written */
+	bool commits; /* some of it may commit by itself */
+	bool noted;   /* what it may have written */
 	struct exec_batch batch;
 	PGresult *results[];
 };
@@ -84,6 +86,7 @@ static void survey(struct pipeline_call *call, const struct facts *facts)
 	call->effects |= facts->effects;
 	call->pins |= facts_pins_with_settings(facts);
 	call->forgets |= facts_forget_prepared(facts);
+	call->commits |= !habit_is_plannable(facts->kind);
 	call->writes |= call->c ? connection_may_commit(call->c, facts, writes) : writes;
 }
 
@@ -207,8 +210,18 @@ static int pipeline_done(lua_State *L, struct blocking *b)
 	return push_results(L, call);
 }
 
+/* Where a prepared statement is found to be stale, all is done again; so where that cannot be, or
+ * where it would be stale for sure, none is. */
+static void keep_prepared_apart(struct pipeline_call *call)
+{
+	if (call->commits || call->forgets)
+		for (size_t i = 0; i < call->batch.count; i++)
+			call->queue->queries[i].prepared = 0;
+}
+
 static struct operation_statement statement_of(struct pipeline_call *call)
 {
+	keep_prepared_apart(call);
 	const struct call_options *options = &call->queue->options;
 	return (struct operation_statement){
 	        .query = {.sql = call->batch.queries[0].sql, .batch = &call->batch},

@@ -196,6 +196,7 @@ void open_statement(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
 	        {"verdict", cluster_verdict}, {"prepare", cluster_prepare}, {NULL, NULL}};
+	open_prepare(L);
 	lua_getfield(L, -1, "cluster_methods");
 	luaL_setfuncs(L, methods, 0);
 	open_query_methods(L, cluster_query);

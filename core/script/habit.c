@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-/* One statement that has a plan; all others are planned anew each time, or not at all. */
-static bool is_plannable(enum sql_kind kind)
+bool habit_is_plannable(enum sql_kind kind)
 {
 	return kind == SQL_SELECT || kind == SQL_INSERT || kind == SQL_UPDATE ||
 	       kind == SQL_DELETE || kind == SQL_MERGE;
@@ -29,7 +28,7 @@ static bool is_frequent(struct habit *habit, uint64_t hash)
 
 void habit_prepare(struct habit *habit, struct exec_query *q, enum sql_kind kind)
 {
-	if (habit->threshold == 0 || q->prepared || q->flow || !is_plannable(kind))
+	if (habit->threshold == 0 || q->prepared || q->flow || !habit_is_plannable(kind))
 		return;
 	uint64_t hash = prepared_hash(q->sql, strlen(q->sql));
 	if (!is_frequent(habit, hash))

@@ -20,6 +20,9 @@ struct habit {
 	} slots[HABIT_SLOTS];
 };
 
+/* One statement that has a plan; all others are planned anew each time, or not at all. */
+bool habit_is_plannable(enum sql_kind kind);
+
 /* The query is about to run: says in it that it is to be prepared, where that is so. */
 void habit_prepare(struct habit *habit, struct exec_query *query, enum sql_kind kind);
 

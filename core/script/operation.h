@@ -44,25 +44,25 @@ struct operation {
 	struct dispatch_request request;
 	struct need need;        /* what the request's points to */
 	struct exec_query query; /* sql NULL: only the server is wanted */
-	bool may_commit;         /* it writes outside of a block, or ends one */
 	unsigned pins;
+	enum sql_kind kind; /* for statistics.h, with: */
+	uint64_t fingerprint;
 	const struct operation_advice *advice;
-	uint64_t fingerprint; /* for statistics.h, with `kind` and: */
-	enum sql_kind kind;
 	double since;          /* when it was sent */
 	struct loan *loan;     /* whose server it runs on; NULL: it borrows one */
-	bool suits_convoy;     /* see convoy_suits() */
 	struct convoy *convoy; /* that it goes with, whose the server is; NULL: none */
-	bool declared_read;    /* whatever it may do: a replica that refuses it has not done it */
-	bool refused_by_replica;
-	bool begun;      /* query.flow has something to take: it stays where it runs */
-	size_t refused;  /* the number of that statement in its batch */
-	bool forgets;    /* it closes all that is prepared on its server */
-	bool reprepared; /* what was prepared was stale, and is prepared anew */
-	bool unfit;      /* a cancel request may yet come to the server */
+	size_t refused;        /* the number of that statement in its batch */
+	size_t reprepared;     /* how often what was prepared was stale, and is prepared anew */
+	double timeout;        /* s of the whole call; 0: none */
 	unsigned attempts;
-	double timeout; /* s of the whole call; 0: none */
 	bool timed_out;
+	bool may_commit;    /* it writes outside of a block, or ends one */
+	bool suits_convoy;  /* see convoy_suits() */
+	bool declared_read; /* whatever it may do: a replica that refuses it has not done it */
+	bool refused_by_replica;
+	bool begun;        /* query.flow has something to take: it stays where it runs */
+	bool forgets;      /* it closes all that is prepared on its server */
+	bool unfit;        /* a cancel request may yet come to the server */
 	ev_timer deadline; /* of the call; then of the answer to the cancel request */
 	struct canceller canceller;
 	struct dispatch dispatch;

@@ -108,21 +108,32 @@ static bool is_outdated(const PGresult *result, const char *sqlstate)
 	       (is(sqlstate, "XX000") && is(function, "getTypeInputInfo"));
 }
 
+/* NULL: it is none of the batch. */
+static const struct exec_query *failed_query(const struct operation *op)
+{
+	const struct exec_batch *b = op->query.batch;
+	if (!b)
+		return &op->query;
+	return b->failed < b->count ? &b->queries[b->failed] : NULL;
+}
+
 /* What the server has prepared is gone, or outdated. PostgreSQL has done nothing then, and outside
  * of a block it can be prepared anew, and run again. CALL and DO may have committed something on
  * their way to such an error of their own. */
 static bool prepared_anew(struct operation *op, const char *sqlstate)
 {
+	const struct exec_batch *batch = op->query.batch;
+	const struct exec_query *q = failed_query(op);
 	bool gone = is(sqlstate, "26000");
-	if (!op->query.prepared || !(gone || is_outdated(op->result, sqlstate)))
+	if (!q || !q->prepared || !(gone || is_outdated(op->result, sqlstate)))
 		return false;
-	prepared_drop(op->server, &op->query, gone);
-	if (op->reprepared || op->timed_out || op->kind == SQL_CALL || op->kind == SQL_DO ||
-	    PQtransactionStatus(op->server->conn) != PQTRANS_IDLE)
+	prepared_drop(op->server, q, gone);
+	if (op->reprepared >= (batch ? batch->count : 1) || op->timed_out || op->kind == SQL_CALL ||
+	    op->kind == SQL_DO || PQtransactionStatus(op->server->conn) != PQTRANS_IDLE)
 		return false;
 	PQclear(op->result);
 	op->result = NULL;
-	op->reprepared = true;
+	op->reprepared++;
 	if (op->convoy) { /* the others go on */
 		operation_give_back(op, true);
 		operation_seek(op);

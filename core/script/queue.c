@@ -3,7 +3,7 @@
 #include "script/queue.h"
 
 #include "script/misuse.h"
-#include "script/parameters.h"
+#include "script/prepare.h"
 
 #include <string.h>
 
@@ -74,9 +74,8 @@ static int queue_query(lua_State *L)
 	if (q->over)
 		misuse(L, "the pipeline is over: statements are queued by the function that it is "
 		          "given, as long as that runs");
-	struct exec_query query = take_query(L, 2);
-	if (query.count < 0)
-		query.count = 0;
+	uint64_t hash = prepared_replace(L, 2);
+	struct exec_query query = take_prepared(L, 2, hash);
 	keep_texts(L, q);
 	make_room(L, q);
 	q->queries[q->count] = query;

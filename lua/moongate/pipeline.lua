@@ -4,12 +4,12 @@ local core = require "moongate.core"
 core.own()
 
 ---What `fn` is given: each of them queues a statement, and returns the number of its result, which
----has the form that the cluster's method of that name returns.
+---has the form that the cluster's method of that name returns. `sql` may be a prepared statement.
 ---@class moongate.Pipeline
----@field query fun(self: moongate.Pipeline, sql: string, ...): integer
----@field exec fun(self: moongate.Pipeline, sql: string, ...): integer
----@field one fun(self: moongate.Pipeline, sql: string, ...): integer
----@field value fun(self: moongate.Pipeline, sql: string, ...): integer
+---@field query fun(self: moongate.Pipeline, sql: string|moongate.Statement, ...): integer
+---@field exec fun(self: moongate.Pipeline, sql: string|moongate.Statement, ...): integer
+---@field one fun(self: moongate.Pipeline, sql: string|moongate.Statement, ...): integer
+---@field value fun(self: moongate.Pipeline, sql: string|moongate.Statement, ...): integer
 
 ---Sends what `fn(p)` queues, once fn has returned, to one server. Outside of a transaction all of it is
 ---done, or nothing.

@@ -95,6 +95,7 @@ function methods:prepare(sql)
   local connection = connection_of(self, "prepare")
   local statement = setmetatable({}, statement_mt)
   prepared[statement] = { tx = self, statement = connection:prepare(sql) }
+  core.stands_for(statement, prepared[statement].statement)
   return statement
 end
 
