@@ -68,6 +68,7 @@ static void join(struct convoy *c, struct operation *op)
 {
 	op->convoy = c;
 	op->server = c->server;
+	op->exec = (struct exec){0}; /* of a server before this one, perhaps */
 	c->ops[c->count++] = op;
 }
 

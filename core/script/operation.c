@@ -96,7 +96,6 @@ static enum status send(struct operation *op)
 void operation_send(struct operation *op)
 {
 	op->since = clock_now();
-	op->exec.prepared = NULL; /* of a server before this one, perhaps */
 	if (!convoy_start(op) && send(op) != ST_OK)
 		lost_unsent(op);
 }
