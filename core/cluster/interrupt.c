@@ -5,16 +5,18 @@
 #include "base/clock.h"
 #include "base/thread.h"
 
+#include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #define FIRST_PAUSE   0.05 /* s until it is asked again, twice as long each time up to: */
 #define LONGEST_PAUSE 4.0
 #define LONGEST       30.0 /* s in all */
-#define READS         64   /* of what it sends meanwhile: who sends rows notices that we are gone */
+#define READS         64   /* of what it sends meanwhile, which libpq keeps; see leave() */
 
 /* The thread and the context let go of it, each with an exchange: the second one frees it. */
 struct interruption {
@@ -47,17 +49,44 @@ static bool answered(PGconn *conn)
 	return false;
 }
 
+/* No answer is wanted any more. PostgreSQL reads that nothing more will come, and ends with what it
+ * runs, even with what it has begun to read. But it does not read meanwhile, nor does it heed a
+ * request to stop while it cannot write: what it sends is thrown away until it closes. */
+static void leave(PGconn *conn, int *reads)
+{
+	*reads = 0;
+	shutdown(PQsocket(conn), SHUT_WR);
+}
+
+static bool closed(int fd)
+{
+	char nowhere[16384];
+	ssize_t got = recv(fd, nowhere, sizeof nowhere, MSG_DONTWAIT);
+	return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* Something has come. Whether that was the end. */
+static bool ended(PGconn *conn, int *reads)
+{
+	if (*reads == 0)
+		return closed(PQsocket(conn));
+	if (!PQconsumeInput(conn) || answered(conn))
+		return true;
+	if (--*reads == 0)
+		leave(conn, reads);
+	return false;
+}
+
 /* Whether that has come to an end in so many seconds. It may have before: a backend in COPY FROM
  * says nothing more, heeds no request to stop, and ends with the connection. */
 static bool ended_within(PGconn *conn, double seconds, int *reads)
 {
 	double deadline = clock_now() + seconds;
 	struct pollfd p = {.fd = PQsocket(conn), .events = POLLIN};
-	if (answered(conn))
+	if (p.fd < 0 || (*reads > 0 && answered(conn)))
 		return true;
 	while (seconds > 0) {
-		if (poll(&p, 1, (int)ceil(seconds * 1000)) > 0 &&
-		    (!PQconsumeInput(conn) || answered(conn) || --*reads == 0))
+		if (poll(&p, 1, (int)ceil(seconds * 1000)) > 0 && ended(conn, reads))
 			return true;
 		seconds = deadline - clock_now();
 	}
@@ -70,7 +99,9 @@ static void *stop(void *arg)
 	char error[256];
 	int reads = READS;
 	double pause = FIRST_PAUSE, waited = 0;
-	while (PQflush(i->conn) == 0 && waited < LONGEST) {
+	if (PQflush(i->conn) != 0)
+		leave(i->conn, &reads);
+	while (waited < LONGEST) {
 		PQcancel(i->request, error, sizeof error);
 		if (ended_within(i->conn, pause, &reads))
 			break;

@@ -2,8 +2,8 @@
  *
  * A backend notices that its client has gone when it next writes to it, which may be long after.
  * And it passes over a request to stop when it has not yet read the statement: a single one may
- * come too early. So the connection is kept until the backend has answered, and it is asked again
- * until then. */
+ * come too early, or between two statements of a pipeline. So the connection is kept until the
+ * backend has answered, or has closed it, and it is asked again until then. */
 /* SPDX-License-Identifier: MIT */
 #ifndef MOONGATE_CLUSTER_INTERRUPT_H
 #define MOONGATE_CLUSTER_INTERRUPT_H

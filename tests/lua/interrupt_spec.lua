@@ -53,6 +53,36 @@ describe("a statement that is given up", function()
     is_gone(pid)
   end)
 
+  it("ends although it was told to stop too early, and has sent a lot since", function()
+    local connection = assert(cluster:pool("write"):acquire())
+    local pid = connection:value "select pg_backend_pid()"
+    local helper = stop(pid, 0.4)
+    moongate.run(function()
+      local task = moongate.spawn(connection.query, connection,
+        "select repeat('x', 1000) from generate_series(1, 2000) union all select pg_sleep(53)::text")
+      moongate.sleep(0.01)
+      connection:release()
+      task:wait()
+    end)
+    helper:wait(10)
+    is_gone(pid)
+  end)
+
+  it("ends although what follows it has not been sent whole", function()
+    moongate.run(function()
+      local task = moongate.spawn(cluster.pipeline, cluster, function(p)
+        p:query "select pg_sleep(54)"
+        p:value("select $1::text", ("x"):rep(16 << 20))
+      end)
+      wait.until_true("it to run", function()
+        moongate.sleep(0.01)
+        return running "pg_sleep(54)" == 1
+      end)
+      task:cancel()
+    end)
+    ends "pg_sleep(54)"
+  end)
+
   it("ends although its process does at once", function()
     local status, output, errors = process.run({ "lua5.4", "-e", ([[
       local moongate = require "moongate"
