@@ -2,19 +2,8 @@
 
 local moongate = require "moongate"
 local shared = require "tests.support.cluster"
+local uv = require "luv"
 local wait = require "tests.support.wait"
-
--- Goes on for so many seconds, whatever cancel requests come.
-local STUBBORN = [[
-  do $$
-  begin
-    while clock_timestamp() < statement_timestamp() + interval '%g s' loop
-      begin
-        perform pg_sleep(0.2);
-      exception when query_canceled then null;
-      end;
-    end loop;
-  end $$]]
 
 describe("a call", function()
   local pg, cluster, watcher, asked
@@ -67,11 +56,20 @@ describe("a call", function()
     await("a statement to run", function() return is_running(pattern) end)
   end
 
-  local function await_end(pattern)
-    await("PostgreSQL to stop", function() return not is_running(pattern) end)
+  -- What answers nothing, not even a cancel request, while it is open: a server whose process stands still.
+  local function stubborn(pid)
+    uv.kill(pid, "sigstop")
+    return setmetatable({}, { __close = function() uv.kill(pid, "sigcont") end })
   end
 
-  local STUBBORN_ONE <const> = "%statement_timestamp() + interval%"
+  -- May write, and is over at once if it is ever begun.
+  local NEVER_ANSWERED <const> = "do $$ begin null; end $$"
+
+  -- A cluster with one server, and the server's process.
+  local function small()
+    local own = moongate.cluster { primary = pg.primary.url, pool = { size = 1, acquire_timeout = 10 } }
+    return own, own:value "select pg_backend_pid()"
+  end
 
   local function blamed(fn, pattern)
     local line = debug.getinfo(2, "l").currentline
@@ -183,10 +181,10 @@ describe("a call", function()
     it("goes on where the statement does, on another server", function()
       local own <close> = moongate.cluster { primary = pg.primary.url, replicas = { pg.replicas[1].url } }
       own:health()
-      own:pool("write"):acquire():release() -- no time is spent on connecting
-      assert.same({ nil, "the statement was cancelled at its timeout, after 0.15 s: running on "
+      for _, intent in ipairs { "read", "write" } do own:pool(intent):acquire():release() end -- it is not spent on that
+      assert.same({ nil, "the statement was cancelled at its timeout, after 0.2 s: running on "
         .. in_place(pg.primary), "57014" },
-        three(own:query("select lua_call_write(), pg_sleep(63)", { timeout = 0.15, intent = "read" })))
+        three(own:query("select lua_call_write(), pg_sleep(63)", { timeout = 0.2, intent = "read" })))
       assert.equal("0", pg.primary:psql "select count(*) from lua_call")
     end)
 
@@ -225,16 +223,18 @@ describe("a call", function()
     end)
 
     it("closes the server that does not answer, and says what is known", function()
-      -- Time enough for it to have begun to be stubborn, also on a busy machine.
-      local _, message, code = cluster:query(STUBBORN:format(2), { timeout = 0.4 })
-      assert.same({ "the statement was cancelled at its timeout, after 0.4 s: running on " .. in_place(pg.primary)
+      local own <close>, pid = small()
+      local server <close> = stubborn(pid)
+      local _, message, code = own:query(NEVER_ANSWERED, { timeout = 0.05 })
+      assert.same({ "the statement was cancelled at its timeout, after 0.05 s: running on " .. in_place(pg.primary)
         .. ", which has not answered; the outcome is unknown", "08007" }, { message, code })
-      local connection <close> = assert(cluster:pool("write"):acquire())
+      local connection <close> = assert(own:pool("write"):acquire())
       connection:query "begin"
-      assert.equal("57014", three(connection:query(STUBBORN:format(2), { timeout = 0.4 }))[3])
+      local other <close> = stubborn(connection:value "select pg_backend_pid()")
+      assert.equal("57014", three(connection:query(NEVER_ANSWERED, { timeout = 0.05 }))[3])
       assert.equal("lost", connection:status())
-      assert.equal(0, cluster:pool("write"):stats().lent)
-      await_end(STUBBORN_ONE)
+      assert.equal(0, own:pool("write"):stats().lent)
+      assert.is_truthy(server and other)
     end)
 
     it("is its own in each of several tasks", function()
@@ -246,26 +246,27 @@ describe("a call", function()
     end)
 
     it("ends with its task, while PostgreSQL is being asked to stop", function()
+      local own <close>, pid = small()
+      local server <close> = stubborn(pid)
       moongate.run(function()
-        local task = moongate.spawn(function() return cluster:query(STUBBORN:format(1.5), { timeout = 0.3 }) end)
-        await_running(STUBBORN_ONE)
-        moongate.sleep(0.3)
+        local task = moongate.spawn(own.query, own, NEVER_ANSWERED, { timeout = 0.05 })
+        moongate.sleep(0.1)
         assert.is_true(task:cancel())
       end)
-      assert.equal(0, cluster:pool("write"):stats().lent)
-      await_end(STUBBORN_ONE)
+      assert.equal(0, own:pool("write"):stats().lent)
+      assert.is_truthy(server)
     end)
 
     it("is told of a cluster that is closed meanwhile", function()
-      local own = moongate.cluster { primary = pg.primary.url }
-      own:value "select 1"
+      local own, pid = small()
+      local server <close> = stubborn(pid)
       assert.same({ nil, "the cluster was closed", "57P01" }, three(moongate.run(function()
-        local task = moongate.spawn(function() return own:query(STUBBORN:format(1.5), { timeout = 0.3 }) end)
-        await_running(STUBBORN_ONE)
-        moongate.sleep(0.3)
+        local task = moongate.spawn(own.query, own, NEVER_ANSWERED, { timeout = 0.05 })
+        moongate.sleep(0.1)
         own:close()
         return task:wait()
       end)))
+      assert.is_truthy(server)
     end)
   end)
 
