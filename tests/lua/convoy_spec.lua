@@ -6,9 +6,13 @@ local shared = require "tests.support.cluster"
 local wait = require "tests.support.wait"
 
 describe("quick reads of many tasks", function()
-  local pg, cluster
+  local pg, cluster, watcher
 
-  setup(function() pg = shared.shared() end)
+  setup(function()
+    pg = shared.shared()
+    watcher = moongate.cluster { primary = pg.primary.url }
+  end)
+  teardown(function() watcher:close() end)
   before_each(function()
     cluster = moongate.cluster { primary = pg.primary.url, pool = { size = 1, acquire_timeout = 10 } }
     cluster:health()
@@ -25,10 +29,19 @@ describe("quick reads of many tasks", function()
 
   local function acquired() return cluster:pool("write"):stats().acquired end
 
+  local AT_WORK <const> = "state = 'active' and query like 'select count(*) as n, $1::int8 as asked%'"
+
   local function long_running()
-    return pg.primary:psql [[
-      select count(*) from pg_stat_activity
-      where state = 'active' and query like 'select count(*) as n, $1::int8 as asked%']] ~= "0"
+    return watcher:value("select count(*) from pg_stat_activity where " .. AT_WORK) > 0
+  end
+
+  -- Ends the server of one that is at work.
+  local function cut_off()
+    wait.until_true("one to run that is cut off", function()
+      moongate.sleep(0.001)
+      return watcher:value([[select count(pg_terminate_backend(pid)) from pg_stat_activity
+        where query_start < clock_timestamp() - interval '20 ms' and ]] .. AT_WORK) > 0
+    end)
   end
 
   -- Runs fn(i) in so many tasks, and returns what each returned: { rows, message, code }.
@@ -46,7 +59,12 @@ describe("quick reads of many tasks", function()
   end
 
   it("go together, and each gets its own answer", function()
-    learn(COUNT, 1)
+    wait.until_true("many to know it to be quick", function()
+      learn(COUNT, 1)
+      local before = acquired()
+      side_by_side(8, function() return cluster:query(COUNT, 1) end)
+      return acquired() - before <= 4
+    end)
     local before = acquired()
     local results = side_by_side(50, function(i)
       for n = 1, 4 do assert.same({ { n = 10 * i + n, asked = 10 * i + n } }, cluster:query(COUNT, 10 * i + n)) end
@@ -104,13 +122,7 @@ describe("quick reads of many tasks", function()
     learn(COUNT, 1)
     local results = side_by_side(9, function(i)
       if i < 9 then return cluster:query(COUNT, i == 3 and 4000000 or i) end
-      wait.until_true("the third to run", function()
-        moongate.sleep(0.01)
-        return long_running()
-      end)
-      pg.primary:psql [[
-        select pg_terminate_backend(pid) from pg_stat_activity
-        where state = 'active' and query like 'select count(*) as n, $1::int8 as asked%']]
+      cut_off()
       return {}
     end)
     for i = 1, 8 do
@@ -132,13 +144,7 @@ describe("quick reads of many tasks", function()
         repeat local rows = cluster:query(COUNT, i) until over or not rows
         return cluster:query(COUNT, i)
       end
-      wait.until_true("the first to run", function()
-        moongate.sleep(0.01)
-        return long_running()
-      end)
-      pg.primary:psql [[
-        select pg_terminate_backend(pid) from pg_stat_activity
-        where state = 'active' and query like 'select count(*) as n, $1::int8 as asked%']]
+      cut_off()
       return {}
     end)
     for i = 1, 8 do

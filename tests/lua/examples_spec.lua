@@ -66,7 +66,7 @@ describe("the example", function()
 
     before_each(function()
       workers = {}
-      pg.primary:psql "drop table if exists jobs, jobs_done; create table jobs_done (id int, pid int)"
+      pg.primary:psql "drop table if exists jobs, jobs_done, jobs_slow; create table jobs_done (id int, pid int)"
     end)
     after_each(function()
       for _, worker in ipairs(workers) do worker:kill "sigkill" end
@@ -103,6 +103,9 @@ describe("the example", function()
     it("does each job once, however many there are of it", function()
       ready()
       for _ = 1, 2 do worker() end
+      wait.until_true("all of them to listen", function()
+        return pg.primary:psql "select count(*) from pg_stat_activity where query like '%listen \"jobs\"'" == "3"
+      end)
       pg.primary:psql [[
         insert into jobs (kind, payload)
         select 'sql', format('insert into jobs_done select %s, pg_backend_pid() from pg_sleep(0.005)', i)
@@ -113,7 +116,9 @@ describe("the example", function()
     end)
 
     it("tries a job that fails so many times, and says why", function()
-      ready():kill "sigint"
+      local first = ready()
+      first:kill "sigint"
+      first:wait(20) -- it takes no job any more
       add("sql", "insert into jobs_done values (1, 0); select 1 / 0", "max_attempts, retry_after", "2, '0'")
       add("nonsense", "")
       add("print", "the last one")
@@ -128,7 +133,13 @@ describe("the example", function()
 
     it("goes on when its connections are cut off, and does the job once", function()
       local child = ready()
-      add("sql", "insert into jobs_done select 1, pg_backend_pid() from pg_sleep(0.3)")
+      pg.primary:psql "create table jobs_slow as select 60 as seconds"
+      add("sql", "insert into jobs_done select 1, pg_backend_pid() from pg_sleep((select sum(seconds) from jobs_slow))")
+      wait.until_true("the job to begin", function()
+        return pg.primary:psql [[select count(*) from pg_stat_activity
+          where wait_event = 'PgSleep' and query like 'insert into jobs_done %']] == "1"
+      end)
+      pg.primary:psql "delete from jobs_slow"
       wait.until_true("the job to be cut off", function()
         return pg.primary:psql [[
           select count(*) filter (where pg_terminate_backend(pid)) from pg_stat_activity

@@ -10,7 +10,8 @@ describe("a pipeline", function()
   setup(function()
     pg = shared.shared()
     pg.primary:psql [[
-      drop table if exists lua_pipeline;
+      drop table if exists lua_pipeline, lua_pipeline_slow;
+      create table lua_pipeline_slow as select 60 as seconds;
       create table lua_pipeline (id int primary key, at int unique deferrable initially deferred);
       create or replace function lua_pipeline_add(id int) returns int language sql volatile
         as $$ insert into lua_pipeline values (id) returning id $$]]
@@ -258,8 +259,9 @@ describe("a pipeline", function()
       p:query "select pg_sleep(61)"
       p:exec "insert into lua_pipeline values (2)"
     end
-    local result = failed(cluster:pipeline(slow, { timeout = 0.1 }))
-    assert.matches("cancelled at its timeout, after 0.1 s: running on 127.0.0.1:", result[2])
+    cluster:pool("write"):acquire():release() -- no time is spent on connecting
+    local result = failed(cluster:pipeline(slow, { timeout = 0.2 }))
+    assert.matches("cancelled at its timeout, after 0.2 s: running on 127.0.0.1:", result[2])
     assert.same({ "57014", 2 }, { result[3], result[4] })
     moongate.run(function()
       local connection <close> = assert(cluster:pool("write"):acquire())
@@ -281,7 +283,7 @@ describe("a pipeline", function()
       wait.until_true("it to run", function()
         moongate.sleep(0.005)
         return pg.primary:psql(([[select count(pg_terminate_backend(pid)) from pg_stat_activity
-          where state = 'active' and query like '%%/* %s */%%' and pid <> pg_backend_pid()]]):format(mark)) ~= "0"
+          where wait_event = 'PgSleep' and query like '%%/* %s */%%' and pid <> pg_backend_pid()]]):format(mark)) ~= "0"
       end)
     end
     moongate.run(function()
@@ -302,9 +304,15 @@ describe("a pipeline", function()
       local task = moongate.spawn(function()
         return own:pipeline(function(p)
           p:value "select 1"
-          p:value "select 2 from pg_sleep(0.3) /* pipeline again */"
+          p:value "select 2 from pg_sleep((select seconds from lua_pipeline_slow)) /* pipeline again */"
         end)
       end)
+      wait.until_true("the second statement to run", function()
+        moongate.sleep(0.005)
+        return pg.primary:psql [[select count(*) from pg_stat_activity
+          where wait_event = 'PgSleep' and query like '%/* pipeline again */']] == "1"
+      end)
+      pg.primary:psql "delete from lua_pipeline_slow"
       terminate "pipeline again"
       assert.same({ 1, 2, n = 2 }, task:wait())
     end)
