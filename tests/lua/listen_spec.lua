@@ -13,7 +13,7 @@ describe("a listener", function()
   before_each(function()
     cluster = moongate.cluster {
       primary = pg.primary.url .. "?application_name=lua_listen&sslmode=disable",
-      pool = { size = 2, acquire_timeout = 1 },
+      pool = { size = 2, acquire_timeout = 10 },
       health = { interval = 0.05 },
       backoff = { initial = 0.02, max = 0.05 },
     }
@@ -32,12 +32,16 @@ describe("a listener", function()
       where application_name = 'lua_listen' and query like 'unlisten *%']]
   end
 
-  -- Payloads of what comes, until nothing does for a moment.
+  -- Payloads of what has come: all that was sent until now is heard ahead of what is sent now.
   local function payloads(listener)
+    assert(listener:listen "the end")
+    assert(cluster:notify "the end")
     local all = {}
-    for n in function() return (listener:wait(0.05)) end do
+    for n in function() return assert(listener:wait(10)) end do
+      if n.channel == "the end" then break end
       all[#all + 1] = n.reconnected and "reconnected" or n.payload
     end
+    assert(listener:unlisten "the end")
     return all
   end
 
