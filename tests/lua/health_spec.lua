@@ -89,7 +89,7 @@ describe("health checks", function()
   it("go on while something else waits, and let tasks go on while they wait", function()
     local door, order = doorway(pg.replicas[1]), {}
     health = moongate.health {
-      endpoints = { door.url }, interval = 0.02, timeout = 0.1, fall = 2, rise = 1, backoff = { initial = 0.02 },
+      endpoints = { door.url }, interval = 0.02, timeout = 2, fall = 2, rise = 1, backoff = { initial = 0.02 },
     }
     moongate.run(function()
       local task = moongate.spawn(function()

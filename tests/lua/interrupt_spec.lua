@@ -24,13 +24,13 @@ describe("a statement that is given up", function()
   end
 
   local function ends(what)
-    wait.until_true("PostgreSQL to stop", function() return running(what) == 0 end, 5)
+    wait.until_true("PostgreSQL to stop", function() return running(what) == 0 end)
   end
 
   local function is_gone(pid)
     wait.until_true("the backend to have gone", function()
       return pg.primary:psql(("select count(*) from pg_stat_activity where pid = %d"):format(pid)) == "0"
-    end, 5)
+    end)
   end
 
   -- The process is stopped, and goes on after so many seconds.

@@ -216,6 +216,7 @@ describe("a policy in the module", function()
       end,
     }
     local timer = moongate.every(0.02, function() ticks = ticks + 1 end)
+    cluster:health()
     local _, _, code = cluster:query "select 1"
     timer:stop()
     assert.equal(code .. " select", heard.error)
@@ -235,6 +236,7 @@ describe("a policy in the module", function()
       end,
     }
     local timer = moongate.every(0.02, function() close "timer" end)
+    cluster:health()
     cluster:query "select 1"
     timer:stop()
     local refusal = "cluster:close: neither a policy nor a hook nor a timer can close a cluster"

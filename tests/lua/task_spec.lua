@@ -41,6 +41,12 @@ describe("a task", function()
     return all
   end
 
+  -- All that the pool may have: no query spends its time on connecting, then.
+  local function open_all()
+    local connections = list(4, function() return assert(cluster:pool("write"):acquire()) end)
+    for _, connection in ipairs(connections) do connection:release() end
+  end
+
   describe("that is run", function()
     it("returns what its function returns, and takes its arguments", function()
       assert.same({ n = 3, 1, nil, 2 }, table.pack(moongate.run(function(...) return ... end, 1, nil, 2)))
@@ -156,6 +162,7 @@ describe("a task", function()
   describe("that queries", function()
     it("does so beside others, as many as the pool has servers", function()
       local under_way, most, results = 0, 0, {}
+      open_all()
       moongate.run(function()
         local tasks = list(16, function(i)
           return moongate.spawn(function()
@@ -176,14 +183,18 @@ describe("a task", function()
 
     it("has its queries run at the same time in PostgreSQL", function()
       local seen = moongate.run(function()
-        for _ = 1, 3 do moongate.spawn(cluster.query, cluster, "select pg_sleep(0.3) /* beside */") end
-        return wait.until_true("three to run", function()
+        local tasks = list(3, function()
+          return moongate.spawn(cluster.query, cluster, "select pg_sleep(30) /* beside */")
+        end)
+        local three = wait.until_true("three to run", function()
           moongate.sleep(0.01)
           local rows = assert(cluster:query [[
             select count(*) as n from pg_stat_activity
-            where state = 'active' and query like '%pg_sleep(0.3) /* beside */']])
+            where state = 'active' and query like '%pg_sleep(30) /* beside */']])
           return rows[1].n >= 3 and rows[1].n
         end)
+        for _, task in ipairs(tasks) do task:cancel() end
+        return three
       end)
       assert.is_true(seen >= 3)
     end)
@@ -203,6 +214,7 @@ describe("a task", function()
 
     it("has transactions beside those of others, and inside of one another", function()
       local under_way, most = 0, 0
+      open_all()
       local function insert(i)
         return cluster:transaction(function(tx)
           under_way = under_way + 1
@@ -281,7 +293,7 @@ describe("a task", function()
       local why
       moongate.run(function()
         local connection <close> = assert(cluster:pool("write"):acquire())
-        local task = moongate.spawn(function() return connection:query "select pg_sleep(0.05), 1 as one" end)
+        local task = moongate.spawn(function() return connection:query "select pg_sleep(0.2), 1 as one" end)
         moongate.sleep(0)
         why = select(2, pcall(connection.query, connection, "select 2"))
         assert.equal(1, task:wait()[1].one)
@@ -326,6 +338,7 @@ describe("a task", function()
     end
 
     it("has its query cancelled by a timeout, and its server closed", function()
+      open_all()
       local closed = stats().closed
       local fields = { message = "timeout", sqlstate = "57014" }
       assert.same({ nil, "timeout", "57014", fields }, { moongate.with_timeout(0.05, function()
@@ -415,6 +428,7 @@ describe("a task", function()
     it("has what it wrote seen by those that follow, as far as anybody knows", function()
       local own <close> = moongate.cluster { primary = pg.primary.url, replicas = { pg.replicas[1].url } }
       own:health()
+      own:pool("write"):acquire():release()
       moongate.with_timeout(0.1, own.query, own, "insert into lua_task select 1 from pg_sleep(60)")
       assert.is_true(#assert(own:token()) > 0)
     end)

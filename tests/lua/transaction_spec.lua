@@ -16,13 +16,22 @@ describe("on one server", function()
     cluster = moongate.cluster {
       primary = pg.primary.url,
       replicas = { pg.replicas[1].url },
-      pool = { size = 2, acquire_timeout = 0.3 },
+      pool = { size = 2, acquire_timeout = 10 },
       health = { interval = 0.05 },
     }
     cluster:health()
   end)
   before_each(function() pg.primary:psql "truncate lua_tx" end)
   teardown(function() cluster:close() end)
+
+  -- A cluster with so many servers, all open, where nobody waits long for one.
+  local function impatient(size)
+    local own = moongate.cluster { primary = pg.primary.url, pool = { size = size, acquire_timeout = 0.2 } }
+    local open = {}
+    for i = 1, size do open[i] = assert(own:pool("write"):acquire(10)) end
+    for i = 1, size do open[i]:release() end
+    return own
+  end
 
   local function count() return tonumber(pg.primary:psql "select count(*) from lua_tx") end
 
@@ -208,9 +217,10 @@ describe("on one server", function()
     end)
 
     it("may wait for a server only so long", function()
-      local ok, message, code = cluster:transaction(function()
-        return cluster:transaction(function()
-          return cluster:transaction(function() return true end)
+      local own <close> = impatient(2)
+      local ok, message, code = own:transaction(function()
+        return own:transaction(function()
+          return own:transaction(function() return true end)
         end)
       end)
       assert.is_nil(ok)
@@ -347,7 +357,8 @@ describe("on one server", function()
     end)
 
     it("has a size", function()
-      local writes = cluster:pool "write"
+      local own <close> = impatient(2)
+      local writes = own:pool "write"
       local a <close> = writes:acquire()
       local b <close> = writes:acquire()
       assert.is_truthy(a and b)
