@@ -6,6 +6,7 @@
 #include "script/flow_handle.h"
 #include "script/habit.h"
 #include "script/misuse.h"
+#include "script/on_error.h"
 #include "script/parameters.h"
 #include "script/prepare.h"
 
@@ -16,6 +17,7 @@ struct query_call {
 	bool may_commit, noted;
 	bool unpins, changes;
 	unsigned pins;
+	struct error_subject subject;
 	struct flow_handle *stream; /* that is to be returned, and where it stands; NULL: none */
 	int stream_at;
 };
@@ -41,6 +43,8 @@ static int query_result(lua_State *L, struct query_call *call)
 	if (!call->stream)
 		return push_answer(L, op, call->c->owner);
 	call->stream->writes = call->may_commit;
+	call->stream->subject = call->subject;
+	flow_handle_tells(L, call->stream_at, 2);
 	call->stream->tables.any = true;
 	return flow_handle_begun(L, call->stream_at, op);
 }
@@ -55,6 +59,8 @@ static int query_done(lua_State *L, struct blocking *b)
 		c->loan.pins = call->pins; /* DISCARD ALL has run: it fails inside of a block */
 	if (call->changes)
 		catalogs_stale(c->owner->catalog);
+	if (*b->op.sqlstate)
+		on_error_tell(L, c->owner, lua_tostring(L, 2), &call->subject, &b->op);
 	note_write(call);
 	if (c->loan.server)
 		handle_read(c->owner, c->loan.server->endpoint);
@@ -66,6 +72,8 @@ static int run(lua_State *L, struct query_call *call, struct exec_query *query,
 {
 	struct connection *c = call->c;
 	const struct facts *f = connection_facts(L, c, query->sql);
+	call->subject = (struct error_subject){
+	        .options = *options, .parameters = query->count, .bound = true};
 	call->may_commit = connection_may_commit(c, f, call_writes(options, f));
 	if (f->effects & (EFFECT_BEGIN | EFFECT_READ_WRITE))
 		c->only_reads = f->effects & EFFECT_READ_ONLY;

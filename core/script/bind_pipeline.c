@@ -159,8 +159,10 @@ static void tell_error(lua_State *L, struct pipeline_call *call)
 	const struct operation *op = &call->blocking.op;
 	size_t number = call->batch.failed < call->batch.count ? call->batch.failed : 0;
 	const struct exec_query *query = &call->batch.queries[number];
-	struct error_subject subject = {
-	        .options = call->queue->options, .parameters = query->count, .key = call->aim.key};
+	struct error_subject subject = {.options = call->queue->options,
+	                                .parameters = query->count,
+	                                .bound = call->c != NULL,
+	                                .key = call->aim.key};
 	on_error_tell(L, call->h, query->sql, &subject, op);
 }
 
@@ -169,7 +171,7 @@ static void note_done(lua_State *L, struct pipeline_call *call)
 {
 	const struct operation *op = &call->blocking.op;
 	const struct endpoint *read = op->dispatch.endpoint;
-	if (*op->sqlstate && !call->c)
+	if (*op->sqlstate)
 		tell_error(L, call);
 	note_write(call);
 	if (call->c)

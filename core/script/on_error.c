@@ -15,7 +15,8 @@ void on_error_tell(lua_State *L, struct cluster_handle *h, const char *sql,
 	const struct facts *known =
 	        classifier_facts(classifier, cluster_handle_catalog(h), sql, strlen(sql), true);
 	const struct facts facts = call_facts(&subject->options, known);
-	const struct query q = aim_question(h, &facts, sql, subject->parameters, &subject->key);
+	struct query q = aim_question(h, &facts, sql, subject->parameters, &subject->key);
+	q.bound = subject->bound;
 	const struct query_error error = {.sqlstate = op->sqlstate,
 	                                  .message = op->message,
 	                                  .endpoint = op->dispatch.endpoint};

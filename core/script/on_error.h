@@ -12,6 +12,7 @@
 struct error_subject {
 	struct call_options options;
 	int parameters;
+	bool bound;   /* to the server that it ran on, which was lent */
 	uint64_t key; /* as its policy has set it */
 };
 

@@ -231,7 +231,8 @@ void operation_run_on(struct operation *op, struct loan *loan,
 	                         .timeout = statement->timeout,
 	                         .advice = advice_of(statement),
 	                         .loan = loan,
-	                         .server = loan->server};
+	                         .server = loan->server,
+	                         .dispatch = {.endpoint = loan->server->endpoint}};
 	loan->busy = true;
 	operation_arm(op);
 	operation_send(op);

@@ -1,4 +1,4 @@
--- A policy's on_error() hears of what ends rows(), copy_out() and copy_in().
+-- A policy's on_error() hears of what ends rows(), copy_out() and copy_in(), and of what fails on a connection.
 -- luacheck: ignore 512 (loops are left at once)
 
 local moongate = require "moongate"
@@ -63,6 +63,27 @@ describe("on_error", function()
     end))
     assert.equal("23505", (select(3, cluster:copy_in("copy lua_stream_told from stdin", "1\n1\n"))))
     assert.same({ "22012 copy read by copy with 0: main", "23505 copy write by copy with 0: main" }, heard)
+  end)
+
+  it("hears of what fails on a connection and in a transaction, rows and pipelines too", function()
+    cluster:pool("write"):with(function(connection)
+      assert.equal("22012", (select(3, connection:query("select 1 / $1::int", 0))))
+      local statement = connection:prepare "select 2 / $1::int"
+      assert.equal("22012", (select(3, statement:query(0))))
+      assert.is_false(pcall(function()
+        for _ in connection:rows(DIVIDES, 1) do collectgarbage "step" end
+      end))
+    end)
+    assert.same({ "22012 select read by select with 1: main", "22012 select read by select with 1: main",
+      "22012 select read by select with 1: main" }, heard)
+    heard = {}
+    cluster:transaction(function(tx)
+      tx:pipeline(function(p)
+        p:query "select 1"
+        p:exec "insert into lua_stream_told values (null)"
+      end)
+    end)
+    assert.same({ "23502 insert write by insert with 0: main" }, heard)
   end)
 
   it("hears nothing of what nobody is told, nor of what the application ends itself", function()
