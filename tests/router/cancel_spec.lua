@@ -1,6 +1,7 @@
 -- A CancelRequest with the key that the router gave cancels that client's query, and no other.
 
 local cluster = require "tests.support.cluster"
+local gate = require "tests.support.gate"
 local process = require "moongate.process"
 local router = require "tests.support.router"
 local socket = require "socket"
@@ -48,15 +49,17 @@ describe("cancelling", function()
     end
   end
 
-  local function send_sleep(client, mark, seconds)
-    client:send(wire.query(("select pg_sleep(%g) /* %s */"):format(seconds, mark)))
+  local function send(client, sql, mark)
+    client:send(wire.query(("%s /* %s */"):format(sql, mark)))
     return wait.until_true("the query to run", function() return find(mark) end)
   end
+
+  local function send_sleep(client, mark) return send(client, "select pg_sleep(60)", mark) end
 
   it("stops a query on a replica", function()
     start(5)
     local client = open()
-    assert.matches("^replica", send_sleep(client, "on a replica", 60))
+    assert.matches("^replica", send_sleep(client, "on a replica"))
     cancel(client.pid, client.key)
     local result = client:result()
     assert.equal("57014", result.error.C)
@@ -68,7 +71,7 @@ describe("cancelling", function()
     start(5)
     local client = open()
     client:query("begin")
-    assert.equal("primary", send_sleep(client, "on the primary", 60))
+    assert.equal("primary", send_sleep(client, "on the primary"))
     cancel(client.pid, client.key)
     local result = client:result()
     assert.equal("57014", result.error.C)
@@ -86,7 +89,7 @@ describe("cancelling", function()
     moongate = router.start { pg = pg, text = text }
     local client = open()
     assert.equal("t", client:value "select ssl from pg_stat_ssl where pid = pg_backend_pid()")
-    send_sleep(client, "encrypted", 60)
+    send_sleep(client, "encrypted")
     cancel(client.pid, client.key)
     assert.equal("57014", client:result().error.C)
     assert.equal("1", client:value "select 1")
@@ -95,12 +98,15 @@ describe("cancelling", function()
   it("needs the right key", function()
     start(5)
     local client = open()
-    send_sleep(client, "wrong key", 1)
+    local shut <close> = gate.shut(pg)
+    send(client, "select n from gate", "wrong key")
     cancel(client.pid, other_bits(client.key))
     cancel(client.pid, client.key .. ("\0"):rep(28))
     cancel(client.pid, client.key:sub(1, 1))
     cancel(client.pid ~ 1, client.key)
     cancel(0, "\0\0\0\0")
+    assert.truthy(find("wrong key"))
+    shut:open()
     assert.is_nil(client:result().error)
   end)
 
@@ -110,7 +116,7 @@ describe("cancelling", function()
     opened[#opened + 1] = client
     client:start(nil, wire.NEWEST)
     assert.equal(32, #client.key)
-    send_sleep(client, "long key", 60)
+    send_sleep(client, "long key")
     cancel(client.pid, client.key:sub(1, 4))
     cancel(client.pid, other_bits(client.key))
     assert.truthy(find("long key"))
@@ -122,9 +128,12 @@ describe("cancelling", function()
     start(1)
     local idle, busy = open(), open()
     idle:value("select pg_backend_pid()")
+    local shut <close> = gate.shut(pg)
     busy:query("begin")
-    send_sleep(busy, "not idle", 1)
+    send(busy, "select n from gate", "not idle")
     for _ = 1, 5 do cancel(idle.pid, idle.key) end
+    assert.truthy(find("not idle"))
+    shut:open()
     assert.is_nil(busy:result().error)
   end)
 

@@ -1,6 +1,7 @@
 -- A paused cluster sends no new work: what is under way ends, the rest waits and then goes on.
 
 local cluster = require "tests.support.cluster"
+local gate = require "tests.support.gate"
 local router = require "tests.support.router"
 local uv = require "luv"
 local wait = require "tests.support.wait"
@@ -59,7 +60,7 @@ describe("a paused cluster", function()
   end
 
   it("holds reads and writes without a deadline, and lets them go in order", function()
-    start "pool = { acquire_timeout = 0.1, size = 1 },"
+    start "pool = { acquire_timeout = 0.8, size = 1 }," -- three times is_silent() is longer
     client:query "select 1"
     pause()
     logged "paused: no server is at work"
@@ -95,15 +96,12 @@ describe("a paused cluster", function()
 
   it("holds a pipeline's next batch behind the one under way", function()
     start()
-    client:send(wire.query "select 'under way', pg_sleep(0.5)")
-    wait.until_true("the query to run", function()
-      for _, node in ipairs(pg:nodes()) do
-        if node:psql "select count(*) from pg_stat_activity where query like '%under way%pg_sleep%' \
-          and state = 'active' and pid <> pg_backend_pid()" == "1" then return true end
-      end
-    end)
+    local shut <close> = gate.shut(pg)
+    client:send(wire.query "select 'under way' from gate")
+    shut:await()
     pause()
     client:send(wire.query "select 'next'")
+    shut:open()
     assert.equal("under way", client:result().rows[1][1])
     logged "paused: no server is at work"
     assert.is_true(is_silent(client))
@@ -113,13 +111,13 @@ describe("a paused cluster", function()
 
   it("holds those that were waiting for a server", function()
     start "pool = { size = 1 },"
-    client:send(wire.query "insert into paused (note) select 'slow' from pg_sleep(0.5)")
-    wait.until_true("the query to run", function()
-      return pg.primary:psql [[select count(*) from pg_stat_activity
-        where query like 'insert into paused%slow%' and state = 'active']] == "1"
-    end)
+    local shut <close> = gate.shut(pg)
+    client:send(wire.query "insert into paused (note) select 'slow' from gate")
+    shut:await { pg.primary }
     other:send(wire.query "insert into paused (note) values ('waiting')")
+    assert.is_true(is_silent(other))
     pause()
+    shut:open()
     assert.is_nil(client:result().error)
     logged "paused: no server is at work"
     assert.equal("0", pg.primary:psql "select count(*) from paused where note = 'waiting'")

@@ -84,15 +84,16 @@ describe("statistics", function()
   end)
 
   it("tell batches apart that are sent ahead of the answers", function()
-    client:send(wire.extended "select pg_sleep(0.1), 'slow'" .. wire.sync()
+    client:send(wire.extended "select pg_sleep(0.3), 'slow'" .. wire.sync()
       .. wire.extended "select n as ahead from counted" .. wire.sync()
       .. wire.extended "select n / 0 as failing from counted" .. wire.sync()
       .. wire.query "select n as last from counted")
     for _ = 1, 4 do client:result() end
-    has({ calls = 1, errors = 0, rows = 1 }, of(moongate, "select pg_sleep(0.1), 'slow'"))
+    local slow = of(moongate, "select pg_sleep(0.3), 'slow'")
+    has({ calls = 1, errors = 0, rows = 1 }, slow)
     local ahead = of(moongate, "select n as ahead from counted")
     has({ calls = 1, errors = 0, rows = 7 }, ahead)
-    assert.is_true(ahead.max < 0.09)
+    assert.is_true(ahead.max < slow.max) -- it is not timed from when it was sent, with that
     has({ calls = 1, errors = 1, rows = 0 }, of(moongate, "select n / 0 as failing from counted"))
     has({ calls = 1, errors = 0, rows = 7 }, of(moongate, "select n as last from counted"))
   end)
@@ -204,11 +205,11 @@ describe("a policy", function()
       local replica = cluster.replicas[1]
       return function(query)
         local s = query.stats
-        if s.calls > 0 and s.mean > 0.1 then return replica end
+        if s.calls > 0 and s.mean > 0.25 then return replica end
         return cluster.primary
       end
     end]]
-    local slow = "select current_setting('port'), pg_sleep(0.15)"
+    local slow = "select current_setting('port'), pg_sleep(0.3)"
     assert.equal(pg.primary.port, tonumber(client:value(slow)))
     assert.equal(pg.replicas[1].port, tonumber(client:value(slow)))
     assert.equal(pg.primary.port, client:served_by())
@@ -222,10 +223,14 @@ describe("a policy", function()
   it("reads all that is known, of the statement, there and of the endpoint", function()
     start [[function(cluster)
       local moongate = require "moongate"
-      local fields = { "calls", "errors", "rows", "mean", "p50", "p95", "p99", "max" }
+      local counts, times = { "calls", "errors", "rows" }, { "mean", "p50", "p95", "p99", "max" }
       local function told(s)
         local list = {}
-        for i, field in ipairs(fields) do list[i] = ("%s=%.0f"):format(field, s[field] * 10) end
+        for i, field in ipairs(counts) do list[i] = ("%s=%d"):format(field, s[field]) end
+        for _, field in ipairs(times) do
+          local seconds = s[field] -- of pg_sleep(0.2), on a machine that may be slow
+          list[#list + 1] = ("%s=%s"):format(field, seconds >= 0.19 and seconds < 10 and "some" or seconds)
+        end
         return table.concat(list, " ")
       end
       local kept
@@ -243,10 +248,10 @@ describe("a policy", function()
     end]]
     local asker = wire.open(moongate.port, { user = "postgres", database = "postgres", application_name = "asker" })
     local function ask() return asker:query("select pg_sleep(0.2)").error.M end
-    local none = "calls=0 errors=0 rows=0 mean=0 p50=0 p95=0 p99=0 max=0"
+    local none = "calls=0 errors=0 rows=0 mean=0.0 p50=0.0 p95=0.0 p99=0.0 max=0.0"
     assert.equal(none .. "\n" .. none .. "\n" .. none .. "\n0\n", ask():sub(1, 3 * #none + 5))
     client:query "select pg_sleep(0.2)"
-    local some = "calls=10 errors=0 rows=10 mean=2 p50=2 p95=2 p99=2 max=2"
+    local some = "calls=1 errors=0 rows=1 mean=some p50=some p95=some p99=some max=some"
     assert.equal(some .. "\n" .. none .. "\n" .. some .. "\n1\n", ask():sub(1, 2 * #some + #none + 5))
     asker:quit()
   end)
