@@ -1,5 +1,6 @@
 -- What the router does about endpoints that hang, fail, come back, move, or are taken out of service.
 
+local gate = require "tests.support.gate"
 local process = require "moongate.process"
 local router = require "tests.support.router"
 local socket = require "socket"
@@ -21,6 +22,14 @@ end
 -- The kernel's list is no snapshot: one that closes and the next that opens may both be on it once.
 local function steady_connections_to(port)
   return math.min(connections_to(port), connections_to(port))
+end
+
+-- Connections to this port that the kernel has made and nobody has accepted.
+local function unaccepted(port)
+  for line in io.lines "/proc/net/tcp" do
+    local here, waiting = line:match "^%s*%d+: %x+:(%x+) %x+:%x+ 0A %x+:(%x+)"
+    if here and tonumber(here, 16) == port then return tonumber(waiting, 16) end
+  end
 end
 
 ---The most connections to `port` that were seen until `condition` held.
@@ -108,7 +117,8 @@ describe("an endpoint", function()
     end
   end
 
-  -- How many servers the router has there, without the one of the probe.
+  -- How many servers the router has there, without the one of the probe: once that is at work, for a
+  -- connection that has not asked anything yet looks like a server.
   local function servers_at(node)
     return tonumber(node:psql [[select count(*) from pg_stat_activity
       where backend_type = 'client backend' and pid <> pg_backend_pid() and query not like 'select r,%']])
@@ -173,7 +183,7 @@ describe("an endpoint", function()
     at[#at + 1] = times(log, "endpoint failed")[1]
     for i = 1, 5 do
       local waited, planned = at[i + 1] - at[i], 0.1 * 2 ^ (i - 1)
-      assert.is_true(waited >= planned - 0.01 and waited < planned + 0.5, ("%g s, not %g"):format(waited, planned))
+      assert.is_true(waited > planned / 2 and waited < planned + 2, ("%g s, not %g"):format(waited, planned))
     end
     node:start()
     served_by(node.port) -- each of these reads wants it; the first one after 1.6 s has it tried
@@ -183,7 +193,7 @@ describe("an endpoint", function()
   it("is left out by traffic that fails while its probes succeed, and tried again", function()
     local node = pg.replicas[1]
     start [[
-      pool = { connect_timeout = 0.1, max_lifetime = 0.001, size = 4 }, -- each query opens a server
+      pool = { connect_timeout = 0.3, max_lifetime = 0.001, size = 4 }, -- each query opens a server
       health = { interval = 0.05, timeout = 1, fall = 3, rise = 1 },
       breaker = { failures = 3, pause = 1, trials = 2 },
     ]]
@@ -197,9 +207,10 @@ describe("an endpoint", function()
       return moongate:log():match("traffic fails too often[^\n]*endpoint=127.0.0.1:" .. node.port)
     end)
     assert.not_matches("endpoint down", moongate:log())
-    local before = socket.gettime()
+    local since, before = socket.gettime(), unaccepted(node.port)
     for _ = 1, 30 do assert.not_equal(node.port, client:served_by()) end
-    assert.is_true(socket.gettime() - before < 1, "reads went on without waiting")
+    local tried, seconds = unaccepted(node.port) - before, socket.gettime() - since
+    assert.is_true(tried <= 2 * (1 + seconds), ("%d of 30 reads went there first"):format(tried))
     node.postmaster:kill "sigcont"
     served_by(node.port)
     wait.until_true("the breaker to close", function()
@@ -221,13 +232,13 @@ describe("an endpoint", function()
       for _ = 1, 200 do served = served + (client:served_by() == node.port and 1 or 0) end
       return served / 200
     end
+    local function ups() return count(moongate:log(), "endpoint up\" endpoint=127.0.0.1:" .. node.port) end
     assert.is_true(share() > 0.3)
+    local before = ups()
     node:kill()
     logged "endpoint down"
     node:start()
-    wait.until_true("it to be up again", function()
-      return count(moongate:log(), "endpoint up\" endpoint=127.0.0.1:" .. node.port) == 2
-    end)
+    wait.until_true("it to be up again", function() return ups() > before end)
     served_by(node.port)
     assert.is_true(share() < 0.25)
   end)
@@ -242,16 +253,15 @@ describe("an endpoint", function()
       local busy = wire.open(moongate.port)
       all_probed()
       served_by(node.port)
-      busy:send(wire.query(("begin read only; select pg_sleep(0.5) /* moongate: to=%d */"):format(node.port)))
-      wait.until_true("it to be at work", function()
-        return node:psql("select count(*) from pg_stat_activity where state = 'active' "
-          .. "and query like 'begin read only%'") == "1"
-      end)
+      local shut <close> = gate.shut(pg)
+      busy:send(wire.query(("begin read only; select n from gate /* moongate: to=%d */"):format(node.port)))
+      shut:await { node }
       client:value(("select 1 /* moongate: to=%d */"):format(node.port))
-      assert.equal(2, servers_at(node)) -- one is at work, the other idle
+      wait.until_true("one at work and an idle one", function() return servers_at(node) == 2 end)
       client:value(("select 1 /* moongate: drain=%d */"):format(node.port))
       wait.until_true("the idle one to be closed", function() return servers_at(node) == 1 end)
       for _ = 1, 30 do assert.not_equal(node.port, client:served_by()) end
+      shut:open()
       assert.is_nil(busy:result().error)
       assert.equal(node.port, busy:served_by()) -- the block is not over
       assert.is_nil(busy:query("commit").error)
@@ -374,7 +384,7 @@ describe("an endpoint", function()
         return other:served_by()
       end)())
       assert.equal(first.port, client:served_by())
-      assert.equal(2, servers_at(first)) -- one in a block, the other idle
+      wait.until_true("one in a block and an idle one", function() return servers_at(first) == 2 end)
       name "127.0.0.3"
       logged "the host has another address\" endpoint=db.test:%d+ from=127.0.0.2 to=127.0.0.3"
       wait.until_true("the idle server to be closed", function() return servers_at(first) == 1 end)
