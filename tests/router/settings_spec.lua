@@ -375,6 +375,9 @@ describe("a setting", function()
       client:query("select pg_advisory_lock(78)")
       client:quit()
       local other = open()
+      wait.until_true("the lock to be free", function()
+        return other:value("select pg_try_advisory_xact_lock(78)") == "t"
+      end)
       for _ = 1, 8 do
         assert.equal("t", other:value("select to_regclass('left_behind') is null, pg_backend_pid()"))
         assert.equal("t", other:value("select pg_try_advisory_xact_lock(78)"))
