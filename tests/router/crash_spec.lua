@@ -64,6 +64,11 @@ describe("when the primary is killed", function()
     assert.matches(what, moongate:log())
   end
 
+  local function log_of(node)
+    local file <close> = assert(io.open(node.log))
+    return file:read "a"
+  end
+
   local WRITE = "insert into crashed select 'alone' from pg_sleep(60)"
 
   it("the outcome of a lone write is unknown", function()
@@ -138,6 +143,10 @@ describe("when the primary is killed", function()
     end)
     uv.kill(pid, "sigkill") -- PostgreSQL starts anew by itself then
     assert_told(client:result(), "08006", "I")
+    -- Until it has noticed it lets clients in, and ends them then.
+    wait.until_true("PostgreSQL to notice", function()
+      return log_of(pg.primary):find(("(PID %d) was terminated by signal 9"):format(pid), 1, true)
+    end)
     client:send(wire.copy_data "copied\n" .. wire.copy_done())
     local result = client:query "insert into crashed values ('goes on')"
     assert.is_nil(result.error, result.error and result.error.M)

@@ -109,7 +109,7 @@ describe("a policy in the router, when things get in its way,", function()
   it("times each query by its own route, in pipelines and where it is bound", function()
     start [[function(cluster)
       local patient = cluster:route { to = "primary" }
-      local short = require "moongate".timeout(patient, 0.2)
+      local short = require "moongate".timeout(patient, 0.5)
       return function(query) return query.tags.short and short or patient end
     end]]
     local c = client()

@@ -160,7 +160,7 @@ describe("a policy in the router", function()
       start [[function(cluster)
         local moongate = require "moongate"
         local patient = cluster:route { to = "primary" }
-        local short = moongate.timeout(patient, 0.3)
+        local short = moongate.timeout(patient, 0.6)
         return function(query) return query.tags.short and short or patient end
       end]]
       local c = client()

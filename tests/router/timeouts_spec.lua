@@ -53,8 +53,7 @@ describe("a timeout", function()
   it("ends a transaction that takes too long", function()
     start "timeouts = { transaction_timeout = 0.3 },"
     local client = open()
-    client:query("begin")
-    client:query("select 'in time', pg_backend_pid()")
+    client:send(wire.query "begin" .. wire.query "select 'in time', pg_backend_pid()")
     assert.equal("25P04", farewell(client).C)
     wait.until_true("its block to end", function() return working("in time") == 0 end)
   end)
@@ -62,9 +61,8 @@ describe("a timeout", function()
   it("ends a transaction that rests too long, be it begun here or there", function()
     start "timeouts = { idle_transaction_timeout = 0.3 },"
     local client, lazy = open(), open()
-    client:query("begin")
-    client:query("select 'resting', pg_backend_pid()")
-    lazy:query("begin")
+    client:send(wire.query "begin" .. wire.query "select 'resting', pg_backend_pid()")
+    lazy:send(wire.query "begin")
     assert.equal("25P03", farewell(client).C)
     assert.equal("25P03", farewell(lazy).C)
     wait.until_true("its block to end", function() return working("resting") == 0 end)
@@ -80,10 +78,12 @@ describe("a timeout", function()
 
   it("ends a client that is silent, and none that waits for an answer", function()
     start "timeouts = { client_idle_timeout = 0.5 },"
-    local silent, working_one = open(), open()
-    working_one:send(wire.query("select pg_sleep(1.5)"))
+    local silent, busy = open(), wire.connect(moongate.port)
+    opened[#opened + 1] = busy
+    busy:send(wire.startup { user = "postgres", database = "postgres" } .. wire.query "select pg_sleep(1.5)")
     assert.equal("57P05", farewell(silent).C)
-    assert.is_nil(working_one:result().error)
+    assert.equal("I", busy:result().status) -- it is let in
+    assert.is_nil(busy:result().error)
   end)
 
   it("may be another one for a user", function()
