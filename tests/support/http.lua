@@ -6,7 +6,7 @@ local socket = require "socket"
 
 local M = {}
 
-local SECONDS = 20
+local SECONDS = 60
 
 ---@return table connection  luasocket's
 function M.connect(port)

@@ -11,7 +11,7 @@ local M = {}
 M.VERSION = 3 << 16     -- 3.0
 M.NEWEST = M.VERSION + 2 -- 3.2: longer cancel keys
 local CANCEL_CODE, SSL_CODE, GSSENC_CODE = 80877102, 80877103, 80877104
-local SECONDS = 20
+local SECONDS = 60
 
 -- Raises, and blames the line outside of this file that led here.
 local function fail(message, ...)
