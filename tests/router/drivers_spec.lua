@@ -125,8 +125,10 @@ describe("through the router", function()
         end)
         local one, two = commits[2], commits[3]
         assert.is_true(one + two >= count, ("%d + %d of %d"):format(one, two, count))
-        assert.is_true(commits[1] < count / 20, commits[1])
-        assert.is_true(math.abs(one / (one + two) - 2 / 3) < 0.05, one / (one + two))
+        assert.is_true(commits[1] < count / 20 + 20, commits[1]) -- of the router's own, too
+        -- 5 standard deviations, where a slow machine has run few.
+        local tolerance = math.max(0.05, 5 * math.sqrt(2 / 9 / (one + two)))
+        assert.is_true(math.abs(one / (one + two) - 2 / 3) < tolerance, one / (one + two))
       end)
   end
 
