@@ -221,11 +221,11 @@ check("cancel", () => connected(2, {}, async (client, other) => {
 	assert.equal(await value(other, "select 2"), 2);
 }));
 
-check("statement timeout", () => connected(1, { statement_timeout: 100 }, async client => {
+check("statement timeout", () => connected(1, { statement_timeout: 300 }, async client => {
 	await fails(client.query("select pg_sleep(600)"), "57014");
-	assert.equal(await value(client, "show statement_timeout"), "100ms");
+	assert.equal(await value(client, "show statement_timeout"), "300ms");
 	await client.query("set statement_timeout = 0");
-	assert.equal(await value(client, "select 1 from pg_sleep(0.2)"), 1);
+	assert.equal(await value(client, "select 1 from pg_sleep(0.4)"), 1);
 	await client.query("reset statement_timeout");
 	await fails(client.query("select pg_sleep(600)"), "57014");
 }));

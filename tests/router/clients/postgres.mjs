@@ -203,12 +203,12 @@ check("cancel", () => pooled(2, {}, async sql => {
 	assert.equal((await sql`select 2 as two`)[0].two, 2);
 }));
 
-check("statement timeout", () => pooled(2, { connection: { statement_timeout: 100 } }, async sql => {
+check("statement timeout", () => pooled(2, { connection: { statement_timeout: 300 } }, async sql => {
 	await fails(sql`select pg_sleep(600)`, "57014");
-	assert.equal((await sql`show statement_timeout`)[0].statement_timeout, "100ms");
+	assert.equal((await sql`show statement_timeout`)[0].statement_timeout, "300ms");
 	await sql.begin(async tx => {
 		await tx`set local statement_timeout = 0`;
-		await tx`select pg_sleep(0.2)`;
+		await tx`select pg_sleep(0.4)`;
 	});
 	await fails(sql`select pg_sleep(600)`, "57014");
 }));

@@ -322,12 +322,12 @@ def cancel():
 
 @check
 def statement_timeout():
-    with connect(options="-c statement_timeout=100") as connection:
+    with connect(options="-c statement_timeout=300") as connection:
         with fails("57014"):
             connection.execute("select pg_sleep(600)")
         with connection.transaction():
             connection.execute("set local statement_timeout = 0")
-            connection.execute("select pg_sleep(0.2)")
+            connection.execute("select pg_sleep(0.4)")
         with fails("57014"):
             connection.execute("select pg_sleep(600)")
 
