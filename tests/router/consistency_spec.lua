@@ -48,7 +48,7 @@ describe("consistency:", function()
     ]]
     pg:wait_for_replay()
     moongate = router.start { pg = pg,
-      text = router.script(pg, { policy = POLICY, extra = "health = { interval = 60 }" }) }
+      text = router.script(pg, { policy = POLICY, extra = "health = { interval = 60, timeout = 20 }" }) }
   end)
 
   teardown(function() moongate:stop() end)
@@ -220,7 +220,7 @@ describe("consistency:", function()
   end)
 
   it("another script forgets no write", function()
-    local text = router.script(pg, { policy = POLICY, extra = "health = { interval = 60 }" })
+    local text = router.script(pg, { policy = POLICY, extra = "health = { interval = 60, timeout = 20 }" })
     local reloaded = router.start { pg = pg, text = text, admin = true }
     local writer, reader = client(nil, reloaded.port), client(nil, reloaded.port)
     settle(reader, "cluster")

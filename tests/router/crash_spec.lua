@@ -7,7 +7,7 @@ local wait = require "tests.support.wait"
 local wire = require "tests.support.wire"
 
 local EXTRA = [[
-  health = { interval = 0.2, timeout = 0.5, fall = 2, rise = 1 },
+  health = { interval = 0.2, timeout = 5, fall = 2, rise = 1 },
   backoff = { initial = 0.2, max = 0.5 },
   pool = { acquire_timeout = 30 },
 ]]

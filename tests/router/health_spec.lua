@@ -165,7 +165,7 @@ describe("an endpoint", function()
   it("is tried after the backoff's delays, five times, and then when a query wants it #slow", function()
     local node = pg.replicas[1]
     start [[
-      health = { interval = 0.05, timeout = 1, fall = 2, rise = 1 },
+      health = { interval = 0.05, timeout = 5, fall = 2, rise = 1 },
       backoff = { initial = 0.1, factor = 2, max = 1.6, attempts = 5, jitter = 0 },
     ]]
     client = wire.open(moongate.port)
@@ -194,7 +194,7 @@ describe("an endpoint", function()
     local node = pg.replicas[1]
     start [[
       pool = { connect_timeout = 0.3, max_lifetime = 0.001, size = 4 }, -- each query opens a server
-      health = { interval = 0.05, timeout = 1, fall = 3, rise = 1 },
+      health = { interval = 0.05, timeout = 5, fall = 3, rise = 1 },
       breaker = { failures = 3, pause = 1, trials = 2 },
     ]]
     client = wire.open(moongate.port)
@@ -222,7 +222,7 @@ describe("an endpoint", function()
   it("gets little at first when it is back", function()
     local node = pg.replicas[1]
     start [[
-      health = { interval = 0.05, timeout = 1, fall = 2, rise = 1, slow_start = 60 },
+      health = { interval = 0.05, timeout = 5, fall = 2, rise = 1, slow_start = 60 },
       backoff = { initial = 0.1, max = 0.1, attempts = 0 },
     ]]
     client = wire.open(moongate.port)
@@ -363,7 +363,7 @@ describe("an endpoint", function()
         text = ([[local moongate = require "moongate"
           return moongate.router { cluster = moongate.cluster {
             primary = "postgres://postgres@db.test:%d/postgres",
-            health = { interval = 0.2, timeout = 1, fall = 2, rise = 1 },
+            health = { interval = 0.2, timeout = 5, fall = 2, rise = 1 },
             backoff = { initial = 20, max = 20 } } }]]):format(port),
         env = { MOONGATE_DNS = "127.0.0.1:" .. dns_port },
       })

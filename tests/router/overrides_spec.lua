@@ -11,7 +11,7 @@ describe("moongate's own settings:", function()
 
   local function start()
     return router.start { pg = pg,
-      text = router.script(pg, { extra = "health = { interval = 60 }" }) }
+      text = router.script(pg, { extra = "health = { interval = 60, timeout = 20 }" }) }
   end
 
   setup(function()

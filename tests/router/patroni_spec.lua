@@ -9,8 +9,8 @@ local wait = require "tests.support.wait"
 local wire = require "tests.support.wire"
 
 -- No probe that nobody asks for, once the first ones have been.
-local SELDOM = "health = { interval = 60, timeout = 1, fall = 3, rise = 1, slow_start = 0 },"
-local OFTEN = "health = { interval = 0.1, timeout = 1, fall = 3, rise = 1, slow_start = 0 },"
+local SELDOM = "health = { interval = 60, timeout = 5, fall = 3, rise = 1, slow_start = 0 },"
+local OFTEN = "health = { interval = 0.1, timeout = 5, fall = 3, rise = 1, slow_start = 0 },"
 local SCRIPT = [[
 local moongate = require "moongate"
 return moongate.router {

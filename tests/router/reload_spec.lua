@@ -9,7 +9,7 @@ local wait = require "tests.support.wait"
 local wire = require "tests.support.wire"
 
 local QUICK = [[
-  health = { interval = 0.1, timeout = 0.5, fall = 2, rise = 1 },
+  health = { interval = 0.1, timeout = 5, fall = 2, rise = 1 },
   backoff = { initial = 0.1, max = 0.3 },
 ]]
 -- All to the primary, or reads to a replica whatever is fresh.

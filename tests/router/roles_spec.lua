@@ -7,11 +7,11 @@ local wire = require "tests.support.wire"
 
 -- Probes are further apart than writes wait, so that what is noticed was looked for.
 local SELDOM = [[
-  health = { interval = 60, timeout = 1, fall = 3, rise = 1, slow_start = 0 },
+  health = { interval = 60, timeout = 5, fall = 3, rise = 1, slow_start = 0 },
   backoff = { initial = 0.2, max = 0.2, attempts = 0, jitter = 0 },
 ]]
 local OFTEN = [[
-  health = { interval = 0.1, timeout = 1, fall = 2, rise = 1, slow_start = 0 },
+  health = { interval = 0.1, timeout = 5, fall = 2, rise = 1, slow_start = 0 },
   backoff = { initial = 0.1, max = 0.1, attempts = 0, jitter = 0 },
 ]]
 -- Writes, plain reads, and reads that do not mind how old they are.

@@ -139,7 +139,7 @@ describe("a replica that comes and goes", function()
 
   -- Waits of 0.1, 0.2, 0.4, 0.8 and 1.6 s in the place of 2, 4, 8, 16 and 32.
   local QUICK = [[
-    health = { interval = 0.1, timeout = 0.5, fall = 1, rise = 1 },
+    health = { interval = 0.1, timeout = 5, fall = 1, rise = 1 },
     backoff = { initial = 0.1, factor = 2, max = 1.6, attempts = 5, jitter = 0 },
   ]]
 

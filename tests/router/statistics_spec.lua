@@ -7,7 +7,7 @@ local throwaway = require "moongate.throwaway"
 local wait = require "tests.support.wait"
 local wire = require "tests.support.wire"
 
-local QUICK = "health = { interval = 0.1, timeout = 0.5, fall = 2, rise = 1 },"
+local QUICK = "health = { interval = 0.1, timeout = 5, fall = 2, rise = 1 },"
 local TO_PRIMARY = [[function(cluster)
   local all = cluster:route { to = "primary" }
   return function() return all end
