@@ -10,6 +10,7 @@ local wire = require "tests.support.wire"
 local HEALTH = [[
   health = { interval = 0.2, timeout = 0.5, fall = 2, rise = 2 },
   backoff = { initial = 0.2, max = 0.5 },
+  pool = { acquire_timeout = 50 },
 ]]
 
 describe("when servers die", function()

@@ -57,7 +57,7 @@ describe("pool mode", function()
   end
 
   describe("session", function()
-    local SESSION = [[pool = { mode = "session", size = 1, acquire_timeout = 1 },]]
+    local SESSION = [[pool = { mode = "session", size = 1, acquire_timeout = 50 },]]
 
     it("keeps a client on one server of the primary, whatever it asks", function()
       start [[pool = { mode = "session", size = 4 },]]
@@ -194,7 +194,7 @@ describe("pool mode", function()
     end)
 
     it("lets one client more than there are servers wait, and tells it in time", function()
-      start(SESSION)
+      start [[pool = { mode = "session", size = 1, acquire_timeout = 1 },]]
       local one, two = open(), open()
       local server = pid(one)
       assert.equal("53300", error_of(two, "select 1"))

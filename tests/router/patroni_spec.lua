@@ -9,7 +9,7 @@ local wait = require "tests.support.wait"
 local wire = require "tests.support.wire"
 
 -- No probe that nobody asks for, once the first ones have been.
-local SELDOM = "health = { interval = 60, timeout = 5, fall = 3, rise = 1, slow_start = 0 },"
+local SELDOM = "health = { interval = 600, timeout = 5, fall = 3, rise = 1, slow_start = 0 },"
 local OFTEN = "health = { interval = 0.1, timeout = 5, fall = 3, rise = 1, slow_start = 0 },"
 local SCRIPT = [[
 local moongate = require "moongate"
@@ -27,7 +27,7 @@ return moongate.router {
 }
 ]]
 local POLICY = [[function(cluster)
-  local writes = cluster:route { to = "primary", hold = 20 }
+  local writes = cluster:route { to = "primary", hold = 50 }
   local reads = cluster:route { to = "replicas", consistency = "eventual", fallback = "primary" }
   local named = cluster:route { to = "n3", consistency = "eventual" }
   local eu = cluster:route { to = { region = "eu" }, consistency = "eventual" }
@@ -317,7 +317,7 @@ describe("a cluster by Patroni", function()
     local pid = client:value "select pg_backend_pid()"
     say("", 500)
     wait.until_true("it to be missed", function() return times_logged "Patroni does not answer" == 1 end)
-    local answer, status = moongate:reload(script({ policy = POLICY:gsub("hold = 20", "hold = 21") }, port))
+    local answer, status = moongate:reload(script({ policy = POLICY:gsub("hold = 50", "hold = 51") }, port))
     assert.equal(200, status, answer.error)
     assert.same({ kept = 3, added = 0, removed = 0 }, answer.endpoints)
     assert.equal(pid, client:value "select pg_backend_pid()")

@@ -7,7 +7,7 @@ local wire = require "tests.support.wire"
 
 -- Probes are further apart than writes wait, so that what is noticed was looked for.
 local SELDOM = [[
-  health = { interval = 60, timeout = 5, fall = 3, rise = 1, slow_start = 0 },
+  health = { interval = 600, timeout = 5, fall = 3, rise = 1, slow_start = 0 },
   backoff = { initial = 0.2, max = 0.2, attempts = 0, jitter = 0 },
 ]]
 local OFTEN = [[
@@ -16,7 +16,7 @@ local OFTEN = [[
 ]]
 -- Writes, plain reads, and reads that do not mind how old they are.
 local POLICY = [[function(cluster)
-  local writes = cluster:route { to = "primary", hold = 20 }
+  local writes = cluster:route { to = "primary", hold = 50 }
   local reads = cluster:route { to = "replicas", fallback = "primary" }
   local any = cluster:route { to = "replicas", consistency = "eventual" }
   return function(query)
