@@ -39,6 +39,13 @@ describe("a session", function()
     end
   end
 
+  -- The value of a parameter that nobody has set.
+  local function unset(name)
+    local direct = wire.open(pg.primary.port)
+    direct:quit()
+    return direct.parameters[name]
+  end
+
   describe("starts with parameters of its own:", function()
     local cases = {
       { param = "application_name", one = "reporting", two = "billing" },
@@ -57,7 +64,7 @@ describe("a session", function()
         local sql = ("select current_setting('%s')"):format(case.param)
         always(one, sql, shown)
         always(two, sql, case.two)
-        always(open(), sql, wire.open(pg.primary.port).parameters[case.param])
+        always(open(), sql, unset(case.param))
       end)
     end
 
