@@ -235,16 +235,18 @@ function M.port_is_free(port)
   return ok ~= nil
 end
 
--- Given out last. The first one differs between processes, whatever they seed math.random() with.
-local last_port = FIRST_PORT + (uv.hrtime() ~ uv.os_getpid() * 7919) % (LAST_PORT - FIRST_PORT)
+-- Those that this process has been given: who was need not listen there yet, or may be killed just now.
+local given = {}
 
----A TCP port of 127.0.0.1 that nobody listens on now, and that this process has not been given of late:
----who was given one need not listen there yet, and may listen there again after a while.
+---A TCP port of 127.0.0.1 that nobody listens on now, another one with each call.
 ---@return integer
 function M.free_port()
-  for _ = FIRST_PORT, LAST_PORT do
-    last_port = last_port < LAST_PORT and last_port + 1 or FIRST_PORT
-    if M.port_is_free(last_port) then return last_port end
+  for _ = 1, 1000 do
+    local port = math.random(FIRST_PORT, LAST_PORT)
+    if not given[port] and M.port_is_free(port) then
+      given[port] = true
+      return port
+    end
   end
   error("no free TCP port on 127.0.0.1", 2)
 end
