@@ -100,6 +100,24 @@ static void watch_signal(struct worker *w, ev_signal *watcher, int number,
 	ev_signal_start(w->context.loop, watcher);
 }
 
+static void watch_signals(struct worker *w)
+{
+	watch_signal(w, &w->terminate, SIGTERM, on_signal);
+	watch_signal(w, &w->interrupt, SIGINT, on_signal);
+	watch_signal(w, &w->hangup, SIGHUP, on_hangup);
+	watch_signal(w, &w->pause, SIGUSR1, on_pause);
+	watch_signal(w, &w->resume, SIGUSR2, on_pause);
+}
+
+static void unwatch_signals(struct worker *w)
+{
+	ev_signal_stop(w->context.loop, &w->terminate);
+	ev_signal_stop(w->context.loop, &w->interrupt);
+	ev_signal_stop(w->context.loop, &w->hangup);
+	ev_signal_stop(w->context.loop, &w->pause);
+	ev_signal_stop(w->context.loop, &w->resume);
+}
+
 static bool init_parts(struct worker *w)
 {
 	w->context.loop = ev_loop_new(EVFLAG_AUTO);
@@ -146,6 +164,7 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
 	w->script = script_load(&w->context, script, options, error, error_size);
 	if (!w->script)
 		return false;
+	watch_signals(w); /* before anybody finds that we listen; they wait for the loop */
 	w->listener =
 	        listener_new(w, listen ? listen : script_listen(w->script), error, error_size);
 	if (!w->listener)
@@ -162,23 +181,15 @@ bool worker_init(struct worker *w, const char *script, const char *listen,
 void worker_run(struct worker *w)
 {
 	script_start(w->script);
-	watch_signal(w, &w->terminate, SIGTERM, on_signal);
-	watch_signal(w, &w->interrupt, SIGINT, on_signal);
-	watch_signal(w, &w->hangup, SIGHUP, on_hangup);
-	watch_signal(w, &w->pause, SIGUSR1, on_pause);
-	watch_signal(w, &w->resume, SIGUSR2, on_pause);
 	ev_run(w->context.loop, 0);
-	ev_signal_stop(w->context.loop, &w->terminate);
-	ev_signal_stop(w->context.loop, &w->interrupt);
-	ev_signal_stop(w->context.loop, &w->hangup);
-	ev_signal_stop(w->context.loop, &w->pause);
-	ev_signal_stop(w->context.loop, &w->resume);
+	unwatch_signals(w);
 }
 
 void worker_free(struct worker *w)
 {
 	if (!w->context.loop)
 		return;
+	unwatch_signals(w);
 	listener_free(w->listener);
 	admin_stop(w);
 	LIST_EACH (&w->clients, link)

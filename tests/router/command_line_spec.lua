@@ -3,6 +3,8 @@
 local cjson = require "cjson"
 local cluster = require "tests.support.cluster"
 local router = require "tests.support.router"
+local socket = require "socket"
+local wait = require "tests.support.wait"
 local wire = require "tests.support.wire"
 
 local DEFAULT = "scripts/read_write_split.lua"
@@ -217,6 +219,19 @@ describe("moongate run", function()
       local result = client:result("E")
       assert.equal("57P01", result.error and result.error.C)
       client:close()
+    end
+  end)
+
+  it("ends with status 0 on a SIGTERM that comes as soon as it listens", function()
+    for _ = 1, 20 do
+      local running = router.start { pg = pg, wait = false }
+      wait.until_true("it to listen", function()
+        local tcp = socket.tcp() -- at once: process.port_answers() lets some time pass
+        local connected = tcp:connect("127.0.0.1", running.port)
+        tcp:close()
+        return connected
+      end)
+      running:stop()
     end
   end)
 
