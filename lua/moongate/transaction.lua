@@ -27,10 +27,11 @@ local failures = setmetatable({}, { __mode = "k" })
 -- And what rows() or copy_out() returned last: those before it are at their end.
 local streams = setmetatable({}, { __mode = "kv" })
 
----Keeps the first failure in mind.
-local function noted(tx, result, message, ...)
-  if message ~= nil and not failures[tx] then failures[tx] = { message, ... } end
-  return result, message, ...
+---Keeps the first failure in mind. It adds no value: table.insert(list, tx:value(sql)) takes two.
+local function noted(tx, ...)
+  local _, message = ...
+  if message ~= nil and not failures[tx] then failures[tx] = { select(2, ...) } end
+  return ...
 end
 
 ---Keeps the rows in mind, of all that a loop is given.
@@ -171,9 +172,9 @@ local function run(connection, frame, begin, fn)
 end
 
 ---Keeps the failure of a part in mind, if that was the end of the whole.
-local function survived(tx, connection, ok, message, ...)
-  if connection:status() ~= "in_block" then return noted(tx, ok, message, ...) end
-  return ok, message, ...
+local function survived(tx, connection, ...)
+  if connection:status() ~= "in_block" then return noted(tx, ...) end
+  return ...
 end
 
 ---Runs `fn(tx)` as a part of the transaction, which is undone alone: what fn did is kept when it

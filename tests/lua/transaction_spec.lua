@@ -115,6 +115,17 @@ describe("on one server", function()
       assert.equal(1, count())
     end)
 
+    it("returns no more values than a cluster does: none follows a result", function()
+      local list = {}
+      assert(cluster:transaction(function(tx)
+        local statement = tx:prepare "select 3"
+        table.insert(list, tx:value "select 1")
+        table.insert(list, tx:transaction(function(part) return part:value "select 2" end))
+        table.insert(list, statement:value())
+      end))
+      assert.same({ 1, 2, 3 }, list)
+    end)
+
     it("is one: reads inside of it see its writes", function()
       local seen = cluster:transaction(function(tx)
         tx:query "insert into lua_tx values (1)"
