@@ -196,11 +196,18 @@ static struct demand demand_of(const struct dispatch *d, double now)
 	                       .patient = now < d->fresh_until};
 }
 
+const char *dispatch_lack(const struct dispatch *d)
+{
+	const struct demand demand = demand_of(d, clock_now());
+	if (!d->route || !route_needs_primary(d->route, &demand))
+		return NULL;
+	return cluster_lack(d->cluster);
+}
+
 static void give_up(struct dispatch *d)
 {
 	char reason[256];
-	const struct demand demand = demand_of(d, clock_now());
-	const char *why = route_needs_primary(d->route, &demand) ? cluster_lack(d->cluster) : NULL;
+	const char *why = dispatch_lack(d);
 	snprintf(reason, sizeof reason, "no endpoint of this route became available in time%s%s",
 	         why ? ": " : "", why ? why : "");
 	d->cluster->counters.values[COUNTER_HELD_TIMEOUTS] += !d->copy;

@@ -82,6 +82,10 @@ void dispatch_start(struct dispatch *dispatch, const struct dispatch_request *re
 /* The callback will not run. Fine when not under way. */
 void dispatch_cancel(struct dispatch *dispatch);
 
+/* What the primary lacks that it waits for, as far as that is known (valid until the loop turns);
+ * NULL: nothing, or another endpoint would do. */
+const char *dispatch_lack(const struct dispatch *dispatch);
+
 /* It waits in a pool, and somebody else who got a server there takes its business along: as if it
  * had got the server, but the callback will not run. */
 void dispatch_take_along(struct dispatch *dispatch);

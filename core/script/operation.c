@@ -100,8 +100,7 @@ void operation_send(struct operation *op)
 		lost_unsent(op);
 }
 
-/* The endpoint that was tried last, or else the first that is not well; NULL. */
-static const struct endpoint *to_blame(const struct operation *op, const struct endpoint *last)
+const struct endpoint *operation_blame(const struct operation *op, const struct endpoint *last)
 {
 	const struct cluster *c = op->cluster;
 	for (size_t i = 0; !last && i < c->endpoint_count; i++)
@@ -115,7 +114,7 @@ static void fail_to_borrow(struct operation *op, const struct endpoint *last, en
                            const char *sqlstate, const char *reason)
 {
 	char message[sizeof op->message];
-	const struct endpoint *e = strcmp(sqlstate, "57P03") == 0 ? to_blame(op, last) : NULL;
+	const struct endpoint *e = strcmp(sqlstate, "57P03") == 0 ? operation_blame(op, last) : NULL;
 	if (e)
 		snprintf(message, sizeof message, "%s: connecting to %s: %s", reason, e->name,
 		         e->last_error);

@@ -77,13 +77,28 @@ bool operation_cancel(struct operation *op)
 	return true;
 }
 
+/* What it was waiting for, and why that has not come: as the route's patience would have told. */
+static void describe_wait(const struct operation *op, char *out, size_t size)
+{
+	const struct dispatch *d = &op->dispatch;
+	if (d->waiter.pool) {
+		snprintf(out, size, "%s", d->endpoint->name);
+		return;
+	}
+	bool parked = d->reason == PARKED_ENDPOINT;
+	const char *lack = parked ? dispatch_lack(d) : NULL;
+	const struct endpoint *e = parked ? operation_blame(op, d->endpoint) : NULL;
+	snprintf(out, size, "an endpoint of its route%s%s%s%s%s%s", lack ? ": " : "",
+	         lack ? lack : "", e ? ": connecting to " : "", e ? e->name : "", e ? ": " : "",
+	         e ? e->last_error : "");
+}
+
 static void run_out_of_time_waiting(struct operation *op)
 {
-	char message[sizeof op->message];
-	bool picked = op->dispatch.waiter.pool != NULL;
+	char what[sizeof op->message - 100], message[sizeof op->message];
+	describe_wait(op, what, sizeof what);
 	snprintf(message, sizeof message,
-	         "the call ran into its timeout, after %g s: waiting for %s", op->timeout,
-	         picked ? op->dispatch.endpoint->name : "an endpoint of its route");
+	         "the call ran into its timeout, after %g s: waiting for %s", op->timeout, what);
 	dispatch_cancel(&op->dispatch);
 	operation_fail(op, "57014", message);
 }

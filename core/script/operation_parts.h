@@ -25,6 +25,10 @@ void operation_send(struct operation *op);
 void operation_finish(struct operation *op);
 void operation_fail(struct operation *op, const char *sqlstate, const char *message);
 
+/* Why no endpoint was to be had: the one that was tried last, or else the first that is not well;
+ * NULL: all are. */
+const struct endpoint *operation_blame(const struct operation *op, const struct endpoint *last);
+
 /* The operation whose dispatch this is; NULL: it is something else's. */
 struct operation *operation_of_dispatch(struct dispatch *dispatch);
 

@@ -174,8 +174,10 @@ describe("a call", function()
       assert.equal(1, own:value("select 1", { timeout = 5 }))
       local nowhere <close> = moongate.cluster { primary = "postgres://127.0.0.1:1/x" }
       nowhere:health()
-      assert.same({ nil, "the call ran into its timeout, after 0.05 s: waiting for an endpoint of its route", "57014" },
-        three(nowhere:query("select 1", { timeout = 0.05 })))
+      local _, message, code = nowhere:query("select 1", { timeout = 0.05 })
+      assert.equal("57014", code)
+      assert.matches("^the call ran into its timeout, after 0%.05 s: waiting for an endpoint of its route: "
+        .. ".*connecting to 127%.0%.0%.1:1: .*Connection refused$", message)
     end)
 
     it("goes on where the statement does, on another server", function()
