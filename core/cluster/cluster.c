@@ -167,6 +167,18 @@ static bool build_parts(struct endpoint *e, const struct endpoint_config *config
 	return e->name && e->probe && e->addresses;
 }
 
+/* By its place in the list that it is of, from 1; the primary is alone. */
+static void complain_of_url(const struct complaint_to *to, const struct cluster *cluster,
+                            const struct endpoint *e, const char *wrong)
+{
+	if (cluster->loose)
+		complain(to, "endpoint %u: %s", e->index + 1, wrong);
+	else if (e->role == ROLE_PRIMARY)
+		complain(to, "primary: %s", wrong);
+	else
+		complain(to, "replica %u: %s", e->index, wrong);
+}
+
 struct endpoint *endpoint_new(struct cluster *cluster, size_t index,
                               const struct endpoint_config *config, char *error, size_t error_size)
 {
@@ -190,8 +202,7 @@ struct endpoint *endpoint_new(struct cluster *cluster, size_t index,
 	e->fresh_as_of = config->role == ROLE_PRIMARY ? INFINITY : -INFINITY;
 	e->conninfo = build_conninfo(config, wrong, sizeof wrong);
 	if (!e->conninfo && *wrong)
-		complain(&to, "%s %zu: %s", cluster->loose ? "endpoint" : role_name(config->role),
-		         index, wrong);
+		complain_of_url(&to, cluster, e, wrong);
 	else if (!e->conninfo || !build_parts(e, config))
 		complain(&to, "out of memory");
 	else if (cluster_endpoint(cluster, e->name))

@@ -31,10 +31,25 @@ static void without_quotes(const char *message, char *out, size_t size)
 	out[used] = '\0';
 }
 
-static void explain(char *error, size_t size, const char *libpq_message)
+static bool begins(const char *text, const char *with)
+{
+	return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* What is no URL is keywords to libpq, of which it finds none: missing "=" after "mysql://...". */
+static bool has_another_scheme(const char *url)
+{
+	const char *colon = strstr(url, "://"), *equals = strchr(url, '=');
+	return colon && (!equals || colon < equals) && !begins(url, "postgres://") &&
+	       !begins(url, "postgresql://");
+}
+
+static void explain(char *error, size_t size, const char *url, const char *libpq_message)
 {
 	char message[160] = "out of memory";
-	if (libpq_message)
+	if (libpq_message && has_another_scheme(url))
+		snprintf(message, sizeof message, "it does not begin with postgres://");
+	else if (libpq_message)
 		without_quotes(libpq_message, message, sizeof message);
 	snprintf(error, size, "invalid URL: %s; " RIGHT_FORM, message);
 }
@@ -66,6 +81,14 @@ static bool port_is_right(const struct conninfo *info)
 	return (!end || !*end) && number >= 1 && number <= 65535;
 }
 
+/* A password's @ ends it, if it is not written as %40: the rest of the password is in front of the
+ * host then, where messages would show it. Sockets' paths may have one. */
+static bool host_is_right(const struct conninfo *info)
+{
+	const char *host = conninfo_get(info, "host");
+	return !host || *host == '/' || !strchr(host + 1, '@');
+}
+
 /* False: out of memory, or the URL has named it. */
 static bool place(const struct conninfo *info, const char *keyword, const char *value)
 {
@@ -94,7 +117,7 @@ struct conninfo *conninfo_parse_at(const char *url, const char *host, const char
 	if (info)
 		info->options = PQconninfoParse(url, &message);
 	if (!info || !info->options) {
-		explain(error, error_size, message);
+		explain(error, error_size, url, message);
 		goto fail;
 	}
 	if ((host && conninfo_get(info, "hostaddr")) || !place(info, "host", host) ||
@@ -102,6 +125,12 @@ struct conninfo *conninfo_parse_at(const char *url, const char *host, const char
 		snprintf(error, error_size,
 		         "invalid URL: it names a host or a port, which are found elsewhere; "
 		         "expected postgres://user:password@/database");
+		goto fail;
+	}
+	if (!host_is_right(info)) {
+		snprintf(error, error_size,
+		         "invalid URL: there is an @ in its host; in a user's name or a password "
+		         "it is written as %%40");
 		goto fail;
 	}
 	if (!names_one_host(info)) {

@@ -68,6 +68,32 @@ static void a_place_is_put_into_a_url_that_names_none(void **state)
 	assert_null(conninfo_parse_at("postgres://", "db1,db2", "5433", wrong, sizeof wrong));
 }
 
+static void a_wrong_url_is_explained_without_its_password(void **state)
+{
+	(void)state;
+	static const char *const wrong[][2] = {
+	        {"postgres://app:s3@cret@db1/app", "it is written as %40"},
+	        {"postgres://app:s3@cret,db2@db1/app", "it is written as %40"},
+	        {"postgres://app:s3cret@db1,db2/app", "it names several hosts"},
+	        {"mysql://app:s3cret@db1/app", "it does not begin with postgres://"},
+	        {" postgres://app:s3cret@db1/app?a=b", "it does not begin with postgres://"},
+	        {"user=app password='s3cret", "unterminated quoted string"},
+	};
+	char why[200];
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		assert_null(conninfo_parse(wrong[i][0], why, sizeof why));
+		assert_non_null(strstr(why, wrong[i][1]));
+		assert_null(strstr(why, "cret"));
+	}
+	static const char *const right[] = {"postgres://app:s3%40cret@db1/app",
+	                                    "postgres://%2Ftmp%2Fa@b/app", "host=@socket"};
+	for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+		struct conninfo *info = conninfo_parse(right[i], why, sizeof why);
+		assert_non_null(info);
+		conninfo_free(info);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -75,6 +101,7 @@ int main(void)
 	        cmocka_unit_test(whatever_differs_is_another_place),
 	        cmocka_unit_test(a_broken_one_equals_none),
 	        cmocka_unit_test(a_place_is_put_into_a_url_that_names_none),
+	        cmocka_unit_test(a_wrong_url_is_explained_without_its_password),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,7 +67,7 @@ describe("a pool", function()
         ["moongate.pool: unknown option \"sise\" %(did you mean \"size\"%?%)"] = { url = pg.primary.url, sise = 1 },
         ["moongate.pool: size must be an integer from 1 to 100000, not 0"] = { url = pg.primary.url, size = 0 },
         ["moongate.pool: unknown option \"mode\""] = { url = pg.primary.url, mode = "session" },
-        ["moongate.pool: endpoint 0: "] = { url = "postgres://host:port:1/x" },
+        ["moongate.pool: endpoint 1: "] = { url = "postgres://host:port:1/x" },
       } do
         assert.error_matches(function() moongate.pool(options) end, "" .. message)
       end
