@@ -33,6 +33,7 @@ build = {
       ["moongate.copas"] = "lua/moongate/copas.lua",
       ["moongate.examples"] = "lua/moongate/examples.lua",
       ["moongate.health"] = "lua/moongate/health.lua",
+      ["moongate.json"] = "lua/moongate/json.lua",
       ["moongate.listen"] = "lua/moongate/listen.lua",
       ["moongate.loops"] = "lua/moongate/loops.lua",
       ["moongate.meta"] = "lua/moongate/meta.lua",

@@ -63,7 +63,8 @@
 ---A parameter that is an array: nested tables are its dimensions; nil and moongate.NULL are NULL. `n` is
 ---its length where it ends with nil.
 ---@field array fun(list: table): moongate.Parameter
----A parameter that is json or jsonb, encoded by `encode` or by lua-cjson.
+---A parameter that is json or jsonb, encoded by `encode`, or else so that numbers are exact: a table with
+---the keys 1, 2 ... is an array, any other and an empty one an object.
 ---@field json fun(value: any, encode?: fun(value: any): string): moongate.Parameter
 ---A parameter that is a bytea, sent as it is.
 ---@field bytea fun(bytes: string): moongate.Parameter

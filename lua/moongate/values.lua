@@ -1,6 +1,7 @@
 ---What Lua values are in SQL: parameters that need a word about their kind, and quoting.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
+local json = require "moongate.json"
 core.own()
 
 local M = {}
@@ -75,15 +76,7 @@ function M.array(list)
   return core.parameter(literal(list, 1), 0, false)
 end
 
----Encodes by cjson, or by the application's encoder.
 local function encoded(value, encode)
-  if encode == nil then
-    local found, cjson = pcall(require, "cjson")
-    if not found then
-      core.misuse("moongate.json: lua-cjson is not installed; moongate.json(value, encode) takes a function")
-    end
-    encode = cjson.encode
-  end
   local done, text = pcall(encode, value)
   if not done then core.misuse("moongate.json: " .. tostring(text)) end
   check_text(text, "moongate.json: the encoder's text")
@@ -92,10 +85,10 @@ end
 
 ---A parameter that is json or jsonb.
 ---@param value any
----@param encode? fun(value: any): string  default: lua-cjson's
+---@param encode? fun(value: any): string  default: all numbers are exact, an empty table is {}
 ---@return moongate.Parameter
 function M.json(value, encode)
-  local text = encoded(value, encode)
+  local text = encoded(value, encode or json.encode)
   local parameter = core.parameter(text, 0, false)
   elements[parameter] = quoted(text)
   return parameter

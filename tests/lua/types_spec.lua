@@ -155,6 +155,38 @@ describe("values", function()
     assert.equal("[]", value("select $1::json", moongate.json({}, function() return "[]" end)))
   end)
 
+  it("go as json with all that they are, and come back so", function()
+    for expected, sent in pairs {
+      ["9007199254740993"] = 9007199254740993,
+      ["-9223372036854775808"] = math.mininteger,
+      ["0.30000000000000004"] = 0.1 + 0.2,
+      ["1e+300"] = 1e300,
+      ["[1,null,3]"] = { 1, nil, 3 },
+      ["[null,[2,{}]]"] = { NULL, { 2, {} } },
+      ['{"a b":{"1.5":true}}'] = { ["a b"] = { [1.5] = true } },
+      ["null"] = NULL,
+      ["false"] = false,
+    } do
+      assert.equal(expected, value("select $1::json", moongate.json(sent)))
+    end
+    assert.equal("null", value("select $1::json", moongate.json(nil)))
+    local text = '"\\/\b\f\n\r\t\1\127 é \u{1F319}'
+    assert.equal(text, value("select $1::jsonb ->> 'text'", moongate.json { text = text }))
+  end)
+
+  it("that are no JSON are refused, and why", function()
+    local knot, deep = {}, {}
+    knot.knot = knot
+    for _ = 1, 998 do deep = { deep } end
+    assert.equal(999, select(2, value("select $1::json::text", moongate.json(deep)):gsub("[%[{]", "")))
+    blamed(function() moongate.json(knot) return end, "moongate.json: its tables are nested more than 1000 deep")
+    blamed(function() moongate.json(0 / 0) return end, "moongate.json: JSON has no %-?nan")
+    blamed(function() moongate.json { a = math.huge } return end, "moongate.json: JSON has no inf")
+    blamed(function() moongate.json { [{}] = 1 } return end, "moongate.json: a key is a string, not a table")
+    blamed(function() moongate.json { print } return end, "moongate.json: a value is nil, .*, not a function")
+    blamed(function() moongate.json { [1000] = 1 } return end, "a list of 1 values has the index 1000")
+  end)
+
   it("that cannot be sent are refused in the caller's line, which learns what can be", function()
     blamed(function() array(1) return end, "a table expected, got number")
     blamed(function() array { print } return end, "moongate.json%(%) or moongate.bytea%(%), not a function")
