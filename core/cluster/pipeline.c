@@ -107,12 +107,22 @@ static bool has_prepared(const struct exec_batch *b)
 	return false;
 }
 
+/* After a query whose rows came one by one, libpq would give those of a pipeline's first query one
+ * by one, too: it ends that mode as the next query is sent outside of pipelines, or begins inside
+ * of one behind another. One that is refused for having no text ends it as well, and sends nothing.
+ */
+static void end_single_row_mode(PGconn *conn)
+{
+	(void)PQsendQueryParams(conn, NULL, 0, NULL, NULL, NULL, NULL, 0);
+}
+
 static int start_batch(struct exec *x, struct exec_batch *b)
 {
 	exec_batch_clear(b);
 	b->failed = b->count;
 	x->batch = b;
 	x->steps = b->count + 1;
+	end_single_row_mode(x->server->conn);
 	if (has_prepared(b))
 		x->parses = calloc(b->count, sizeof *x->parses);
 	return PQenterPipelineMode(x->server->conn) ? pipeline_send(x) : -1;
@@ -178,7 +188,7 @@ static void drop_unparsed(struct exec *x)
 		prepared_drop(x->server, &x->batch->queries[x->number], true);
 }
 
-/* False: COPY. */
+/* False: COPY, or one row of many. */
 static bool keep_of_batch(struct exec *x, PGresult *result)
 {
 	struct exec_batch *b = x->batch;
@@ -194,7 +204,9 @@ static bool keep_of_batch(struct exec *x, PGresult *result)
 	}
 	PQclear(b->results[x->number]);
 	b->results[x->number] = result;
-	return PQresultStatus(result) < PGRES_COPY_OUT || PQresultStatus(result) > PGRES_COPY_IN;
+	ExecStatusType status = PQresultStatus(result);
+	return status == PGRES_EMPTY_QUERY || status == PGRES_COMMAND_OK ||
+	       status == PGRES_TUPLES_OK;
 }
 
 static bool keep_of_prepared(struct exec *x, PGresult *result)

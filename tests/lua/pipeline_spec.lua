@@ -52,6 +52,21 @@ describe("a pipeline", function()
     assert.matches("pipeline_spec.lua:" .. line .. ": .*" .. pattern, why)
   end
 
+  it("has all rows of its first statement, also where rows came one by one before", function()
+    local connection <close> = assert(cluster:pool("write"):acquire())
+    local function several(p)
+      p:value "select 1"
+      p:query "select generate_series(1, 3) as n"
+    end
+    for _ = 1, 2 do
+      for _ in connection:rows "select generate_series(1, 3)" do end
+      assert.same({ 1, { { n = 1 }, { n = 2 }, { n = 3 } }, n = 2 }, connection:pipeline(several))
+      for _ in connection:copy_out "copy (select 1) to stdout" do end
+      assert.same({ { { n = 1 }, { n = 2 } }, n = 1 },
+        connection:pipeline(function(p) p:query "select generate_series(1, 2) as n" end))
+    end
+  end)
+
   it("returns the results in order, each in its form", function()
     local numbers = {}
     local results = assert(cluster:pipeline(function(p)
