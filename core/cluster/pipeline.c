@@ -107,13 +107,10 @@ static bool has_prepared(const struct exec_batch *b)
 	return false;
 }
 
-/* After a query whose rows came one by one, libpq would give those of a pipeline's first query one
- * by one, too: it ends that mode as the next query is sent outside of pipelines, or begins inside
- * of one behind another. One that is refused for having no text ends it as well, and sends nothing.
- */
-static void end_single_row_mode(PGconn *conn)
+bool pipeline_enter(PGconn *conn)
 {
 	(void)PQsendQueryParams(conn, NULL, 0, NULL, NULL, NULL, NULL, 0);
+	return PQenterPipelineMode(conn);
 }
 
 static int start_batch(struct exec *x, struct exec_batch *b)
@@ -122,10 +119,9 @@ static int start_batch(struct exec *x, struct exec_batch *b)
 	b->failed = b->count;
 	x->batch = b;
 	x->steps = b->count + 1;
-	end_single_row_mode(x->server->conn);
 	if (has_prepared(b))
 		x->parses = calloc(b->count, sizeof *x->parses);
-	return PQenterPipelineMode(x->server->conn) ? pipeline_send(x) : -1;
+	return pipeline_enter(x->server->conn) ? pipeline_send(x) : -1;
 }
 
 static bool send_closes(PGconn *conn, const struct prepared_cache *c, unsigned count)
@@ -148,7 +144,7 @@ static int prepare(struct exec *x, struct prepared_cache *c, const struct exec_q
 	unsigned doomed = in_block ? 0 : prepared_doomed(c);
 	x->closing = 2 * (size_t)doomed;
 	x->steps = x->sent = x->closing + 3;
-	bool sent = PQenterPipelineMode(conn) && send_closes(conn, c, doomed) &&
+	bool sent = pipeline_enter(conn) && send_closes(conn, c, doomed) &&
 	            PQsendPrepare(conn, prepared_name(x->preparing), q->sql, q->count, q->types) &&
 	            send_prepared(conn, x->preparing, q) && PQpipelineSync(conn);
 	return sent ? PQflush(conn) : -1;

@@ -14,6 +14,12 @@
 
 #include "cluster/exec.h"
 
+/* PQenterPipelineMode(), after the end of single-row mode. After a query whose rows came one by
+ * one, libpq would give those of a pipeline's first query one by one, too: it ends that mode as the
+ * next query is sent outside of pipelines, or begins inside of one behind another. A query that it
+ * refuses for having no text ends it as well, and sends nothing. */
+bool pipeline_enter(PGconn *conn);
+
 /* Sends a query that is a batch, or prepared; x->steps is not 0 then if it takes pipeline mode.
  * Returns as PQflush(): 1 when some is left to be written, -1 when it failed. */
 int pipeline_start(struct exec *x, const struct exec_query *query);

@@ -3,6 +3,7 @@
 #include "script/convoy.h"
 
 #include "base/clock.h"
+#include "cluster/pipeline.h"
 #include "cluster/prepared.h"
 #include "cluster/statistics.h"
 #include "script/operation_parts.h"
@@ -221,7 +222,7 @@ static bool start(struct convoy *c)
 {
 	PGconn *conn = c->server->conn;
 	c->started = clock_now();
-	bool sent = PQenterPipelineMode(conn);
+	bool sent = pipeline_enter(conn);
 	for (unsigned i = 0; sent && i < c->count; i++)
 		sent = send(c->server, c->ops[i]);
 	int pending = sent && PQpipelineSync(conn) ? PQflush(conn) : -1;

@@ -76,6 +76,24 @@ describe("quick reads of many tasks", function()
     assert.equal(0, cluster:pool("write"):stats().lent)
   end)
 
+  it("have all of their rows on a server from which rows came one by one", function()
+    local sql = "select n from generate_series(1, $1::int) as n"
+    learn(sql, 3)
+    local before = acquired()
+    local results = {}
+    moongate.run(function()
+      local rows = cluster:rows "select generate_series(1, 10)"
+      rows()
+      for i = 1, 4 do
+        moongate.spawn(function() results[i] = cluster:query(sql, 2) end)
+      end
+      moongate.sleep(0) -- they wait for the server
+      while rows() do end
+    end)
+    for i = 1, 4 do assert.same({ { n = 1 }, { n = 2 } }, results[i]) end
+    assert.is_true(acquired() - before < 4, "none went together")
+  end)
+
   it("fail alone", function()
     local sql = "select 100 / $1::int as n"
     learn(sql, 1)
