@@ -150,8 +150,10 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 		               reason ? reason : status_name(status));
 	else if (op->query.sql)
 		operation_send(op);
-	else
+	else {
+		server_want_read(server, false); /* until the loan begins it is nobody's */
 		operation_finish(op);
+	}
 }
 
 static void on_flowing(struct flow *flow)

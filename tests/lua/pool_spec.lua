@@ -141,6 +141,27 @@ describe("a pool", function()
       assert.equal(1, pool:with(function(connection) return connection:value "select 1" end))
     end)
 
+    it("lends one that dies before the task that waited for it goes on", function()
+      open { size = 1 }
+      local status, code
+      moongate.run(function()
+        local connection = assert(pool:acquire())
+        local pid = connection:value "select pg_backend_pid()"
+        local waiting = moongate.spawn(function()
+          local other <close> = assert(pool:acquire())
+          status, code = other:status(), select(3, other:query "select 1")
+        end)
+        moongate.sleep(0)
+        connection:release() -- it is the other task's now, which does not run before this one waits
+        pg.primary:psql(("select pg_terminate_backend(%d, 5000)"):format(pid))
+        coroutine.wrap(function() moongate.sleep(0.02) end)() -- the loop runs, and no task
+        waiting:wait()
+      end)
+      assert.is_true(status == "lost" or status == "idle", status)
+      assert.equal("08006", code)
+      assert.equal(1, assert(pool:with(function(connection) return connection:value "select 1" end)))
+    end)
+
     it("keeps as many open as it is told to, and no longer", function()
       open { size = 3, min_idle = 2, idle_timeout = 0.05, health = { interval = 0.02 } }
       wait.until_true("two to be open", function()
