@@ -114,7 +114,8 @@ static void fail_to_borrow(struct operation *op, const struct endpoint *last, en
                            const char *sqlstate, const char *reason)
 {
 	char message[sizeof op->message];
-	const struct endpoint *e = strcmp(sqlstate, "57P03") == 0 ? operation_blame(op, last) : NULL;
+	const struct endpoint *e =
+	        strcmp(sqlstate, "57P03") == 0 ? operation_blame(op, last) : NULL;
 	if (e)
 		snprintf(message, sizeof message, "%s: connecting to %s: %s", reason, e->name,
 		         e->last_error);
@@ -145,12 +146,12 @@ static void on_dispatched(struct dispatch *dispatch, struct server *server, enum
 	struct operation *op = LIST_ENTRY(dispatch, struct operation, dispatch);
 	const struct endpoint *endpoint = dispatch->endpoint;
 	op->server = server;
-	if (status != ST_OK)
+	if (status != ST_OK) {
 		fail_to_borrow(op, endpoint, status, sqlstate,
 		               reason ? reason : status_name(status));
-	else if (op->query.sql)
+	} else if (op->query.sql) {
 		operation_send(op);
-	else {
+	} else {
 		server_want_read(server, false); /* until the loan begins it is nobody's */
 		operation_finish(op);
 	}
