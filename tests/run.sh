@@ -28,10 +28,10 @@ run() {
 	log=$work/$1.log
 	shift
 	{
-		timeout --kill-after=10 1800 "$@" 2>&1
-		echo $? >"$work/status"
+		timeout --foreground --kill-after=10 1800 "$@" 2>&1
+		echo $? >"$log.status"
 	} | tee "$log"
-	result=$(cat "$work/status")
+	result=$(cat "$log.status")
 }
 
 # add PASSED FAILED: a runner that failed without a failed test has crashed, or could not start.
@@ -166,29 +166,50 @@ sanitized_module() {
 	add_reports module
 }
 
+# do_parts PART...
+do_parts() {
+	for part; do
+		case $part in
+		unit | sanitized_module | router | sanitized | chaos | patroni) $part ;;
+		lua) module ;;
+		*)
+			echo "run.sh: there is no part \"$part\": unit, lua, sanitized_module, router, sanitized, chaos, patroni" >&2
+			exit 2
+			;;
+		esac
+	done
+}
+
+# Most tests wait most of their time for something, so that two lots of them take little longer than one.
+# They share nothing. What loads the machine on purpose comes after, alone.
+all() {
+	beside=$work/beside
+	(
+		do_parts unit lua sanitized_module sanitized
+		echo "$passed $failed" >"$beside.counts"
+	) >"$beside.log" 2>&1 &
+	trap 'trap - INT; kill 0' INT # the shell keeps Ctrl-C from what is in the background
+	do_parts router
+	wait
+	printf '\nBeside those:\n\n'
+	cat "$beside.log"
+	beside_passed=0
+	beside_failed=1
+	[ ! -e "$beside.counts" ] || read -r beside_passed beside_failed <"$beside.counts"
+	passed=$((passed + beside_passed))
+	failed=$((failed + beside_failed))
+	do_parts chaos patroni
+}
+
 export LUA_PATH="lua/?.lua;lua/?/init.lua;tests/?.lua;;"
 export LUA_CPATH="$build/lib/?.so;;"
 rm -rf "$work"
 mkdir -p "$work"
-for part in "${@:-all}"; do
-	case $part in
-	all)
-		unit
-		module
-		sanitized_module
-		router
-		sanitized
-		chaos
-		patroni
-		;;
-	unit | sanitized_module | router | sanitized | chaos | patroni) $part ;;
-	lua) module ;;
-	*)
-		echo "run.sh: there is no part \"$part\": unit, lua, sanitized_module, router, sanitized, chaos, patroni" >&2
-		exit 2
-		;;
-	esac
-done
+if [ $# -eq 0 ]; then
+	all
+else
+	do_parts "$@"
+fi
 
 [ ! -e "$work/failures" ] || cat "$work/failures"
 echo
