@@ -275,7 +275,7 @@ static void lend(struct moongate_pending *p)
 	}
 	connection->cluster = p->cluster;
 	list_push_back(&p->cluster->connections, &connection->link);
-	loan_begin(&connection->loan, &p->cluster->loans, p->op.server);
+	loan_begin(&connection->loan, &p->cluster->loans, NULL, p->op.server);
 	p->op.server = NULL;
 }
 

@@ -334,6 +334,11 @@ struct pool_waiter *pool_next_waiter(const struct server *server)
 	return pool && pool->waiting_count > 0 ? pool_first_waiter(pool) : NULL;
 }
 
+bool pool_is_short(const struct pool_waiter *w)
+{
+	return w->pool && w->pool->opening_count < w->pool->waiting_count;
+}
+
 void pool_cancel(struct pool_waiter *w)
 {
 	if (w->pool)

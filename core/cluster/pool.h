@@ -52,6 +52,9 @@ struct pool *pool_of(struct endpoint *endpoint, const char *user, const char *da
 void pool_acquire(struct pool *pool, struct pool_waiter *waiter, double timeout,
                   pool_acquired_fn *fn);
 
+/* Whether it waits for what others give back: none is opened for it. */
+bool pool_is_short(const struct pool_waiter *waiter);
+
 /* The callback will not run. Fine when not waiting. */
 void pool_cancel(struct pool_waiter *waiter);
 

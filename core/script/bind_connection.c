@@ -29,7 +29,7 @@ static int borrowed(lua_State *L, struct blocking *b)
 	struct connection *c = lua_touserdata(L, 4);
 	if (!b->op.server)
 		return push_answer(L, &b->op, c->owner);
-	loan_begin(&c->loan, &c->owner->loans, b->op.server);
+	loan_begin(&c->loan, &c->owner->loans, &c->owner->state->lent, b->op.server);
 	b->op.server = NULL;
 	lua_pushvalue(L, 4);
 	return 1;

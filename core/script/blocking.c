@@ -4,6 +4,7 @@
 
 #include "cluster/pool.h"
 #include "script/foreign.h"
+#include "script/reclaim.h"
 
 #include <string.h>
 
@@ -128,6 +129,7 @@ static int on_resumed(lua_State *L, int status, lua_KContext context)
 int blocking_await(lua_State *L, struct blocking *b, blocking_then_fn *then)
 {
 	b->then = then;
+	reclaim(b);
 	if (!b->task && !b->done && foreign_here(L))
 		return foreign_await(L, b);
 	if (!b->task)

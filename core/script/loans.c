@@ -12,6 +12,8 @@ static void give_back(struct loan *loan, bool reusable)
 	struct server *server = loan->server;
 	list_remove(&loan->link);
 	loan->server = NULL;
+	if (loan->lent)
+		--*loan->lent;
 	pool_release(server, reusable);
 }
 
@@ -43,9 +45,11 @@ static void on_loan_event(struct server *server, int events)
 		PQfreemem(n);
 }
 
-void loan_begin(struct loan *loan, struct list *loans, struct server *server)
+void loan_begin(struct loan *loan, struct list *loans, unsigned *lent, struct server *server)
 {
-	*loan = (struct loan){.server = server};
+	*loan = (struct loan){.server = server, .lent = lent};
+	if (lent)
+		++*lent;
 	list_push_back(loans, &loan->link);
 	loan_watch(loan);
 }

@@ -11,12 +11,14 @@
 struct loan {
 	struct list link;      /* in its cluster's loans */
 	struct server *server; /* NULL: given back, or lost */
+	unsigned *lent;        /* how many there are in all; NULL: nobody counts */
 	bool busy;             /* a statement is under way */
 	unsigned pins;         /* what its statements have left in the session */
 	char lost[256];        /* why it was lost; "" */
 };
 
-void loan_begin(struct loan *loan, struct list *loans, struct server *server);
+/* `lent` counts those that are under way, and may be NULL. */
+void loan_begin(struct loan *loan, struct list *loans, unsigned *lent, struct server *server);
 
 /* After something else heard the server's events: the loan hears them again. */
 void loan_watch(struct loan *loan);

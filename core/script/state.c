@@ -7,6 +7,7 @@
 #include "cluster/interrupt.h"
 #include "cluster/resolver.h"
 #include "script/misuse.h"
+#include "script/reclaim.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -50,6 +51,7 @@ static void leave_host(struct state *s)
 static int state_gc(lua_State *L)
 {
 	struct state *s = lua_touserdata(L, 1);
+	reclaim_stop(s);
 	leave_host(s);
 	classifier_free(s->classifier);
 	s->classifier = NULL;
@@ -123,6 +125,7 @@ void state_settle(lua_State *L, struct state *s)
 {
 	if (!s->home || context_is_own(s->context))
 		return;
+	reclaim_stop(s); /* in the parent's loop, which runs here no more */
 	open_home(L, s);
 	if (s->entered)
 		go_on(s->home);
@@ -144,6 +147,7 @@ struct state *state_new(lua_State *L, struct context *context)
 	list_init(&s->polled);
 	list_init(&s->answered);
 	list_init(&s->flows);
+	reclaim_init(s);
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, state_gc);
 	lua_setfield(L, -2, "__gc");

@@ -33,6 +33,9 @@ struct state {
 	struct list waiting, polled; /* struct blocking: those of operations, and of conditions */
 	struct list answered;        /* of those, what foreign loops have to be told of */
 	struct list flows;           /* struct flow_handle: those that are under way */
+	unsigned lent;               /* servers that connections and transactions hold */
+	ev_timer reclaim;            /* reclaim.h: looks again; and not before: */
+	double reclaim_at;
 	struct tasks tasks;
 	bool embedded;   /* it may run the loop: queries, health; not so inside of the router */
 	bool hosted;     /* and the loop is a program's, which runs it all the time: see embed.h */
