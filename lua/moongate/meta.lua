@@ -95,7 +95,7 @@
 ---@field tests moongate.Example[]?  tried when it is loaded
 
 ---@class moongate.QueryError
----@field sqlstate string
+---@field sqlstate string?           the code; of a failure of an application's own there is none
 ---@field message string
 ---@field endpoint moongate.Endpoint?  nil: none was reached
 

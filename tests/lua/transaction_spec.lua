@@ -105,7 +105,9 @@ describe("on one server", function()
       local code, fields = select(3, cluster:transaction(function(tx) tx:query "commit" end))
       assert.same({ "25000", "25000" }, { code, fields.sqlstate })
       fields = select(4, cluster:transaction(function() return nil, "not today" end))
-      assert.equal("not today", fields.message)
+      assert.same({ message = "not today" }, fields) -- no SQLSTATE is made up for it
+      code, fields = select(3, cluster:transaction(function() error("on purpose", 0) end))
+      assert.same({ nil, "on purpose", nil }, { code, fields.message, fields.sqlstate })
     end)
 
     it("commits, and returns what its function returns", function()
