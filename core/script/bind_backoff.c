@@ -5,6 +5,7 @@
 #include "cluster/backoff.h"
 #include "script/fields.h"
 #include "script/handles.h"
+#include "script/misuse.h"
 
 #include <limits.h>
 
@@ -31,7 +32,13 @@ struct backoff_config take_backoff(lua_State *L, int table)
 
 static struct backoff_handle *check(lua_State *L)
 {
-	return luaL_checkudata(L, 1, BACKOFF_HANDLE);
+	struct backoff_handle *b = luaL_testudata(L, 1, BACKOFF_HANDLE);
+	if (!b)
+		misuse(L,
+		       "a " BACKOFF_HANDLE " expected, got %s; its methods are called as "
+		       "backoff:method()",
+		       luaL_typename(L, 1));
+	return b;
 }
 
 static int push_backoff(lua_State *L, const struct backoff_config *config)

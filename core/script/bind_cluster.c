@@ -402,7 +402,9 @@ static int cluster_gc(lua_State *L)
 
 static int cluster_close(lua_State *L)
 {
-	struct cluster_handle *h = luaL_checkudata(L, 1, CLUSTER_HANDLE);
+	const struct cluster_handle *h = luaL_testudata(L, 1, CLUSTER_HANDLE);
+	if (!h)
+		return misuse(L, "call it as cluster:close()");
 	if (!h->state->embedded)
 		return luaL_error(L, "cluster:close: the router closes its clusters itself");
 	if (policy_busy(&h->policy))

@@ -102,7 +102,9 @@ static void stop(struct connection *c, const char *message)
 
 static int connection_release(lua_State *L)
 {
-	struct connection *c = luaL_checkudata(L, 1, CONNECTION_HANDLE);
+	struct connection *c = luaL_testudata(L, 1, CONNECTION_HANDLE);
+	if (!c)
+		misuse(L, "call it as connection:release()");
 	if (!c->released) {
 		stop(c, "the connection was released meanwhile");
 		loan_end(&c->loan);
@@ -124,12 +126,17 @@ static int connection_stop(lua_State *L)
 	return 0;
 }
 
-/* core.release(connection): what pool:release() does, which may get anything. */
+/* core.release(cluster, connection): what pool:release() does, which may get anything. */
 static int give_back(lua_State *L)
 {
-	if (!luaL_testudata(L, 1, CONNECTION_HANDLE))
+	const struct cluster_handle *h = lua_touserdata(L, 1);
+	const struct connection *c = luaL_testudata(L, 2, CONNECTION_HANDLE);
+	if (!c)
 		misuse(L, "pool:release: a " CONNECTION_HANDLE " expected, got %s",
-		       luaL_typename(L, 1));
+		       luaL_typename(L, 2));
+	if (c->owner != h)
+		misuse(L, "pool:release: the connection is another pool's");
+	lua_remove(L, 1);
 	return connection_release(L);
 }
 

@@ -59,11 +59,16 @@ for _, methods in ipairs { core.statement_methods, core.connection_statement_met
   methods.assert_query = queries.assert_query
 end
 
-function cluster_methods.escape_literal(_, text) return (values.escape_literal(text)) end
-
-function cluster_methods.escape_identifier(_, name) return (values.escape_identifier(name)) end
+for _, name in ipairs { "escape_literal", "escape_identifier" } do
+  local escape = values[name]
+  cluster_methods[name] = function(self, text)
+    queries.check_self(self, name)
+    return (escape(text))
+  end
+end
 
 cluster_methods.type = core.checked("cluster:type", function(self, oid, opts)
+  if type(self) ~= "userdata" then return nil, "call it as cluster:type(oid, options)" end
   local how, why = options.type(oid, opts)
   if not how then return nil, why end
   core.set_type(self, oid, how)
@@ -71,6 +76,7 @@ cluster_methods.type = core.checked("cluster:type", function(self, oid, opts)
 end)
 
 cluster_methods.route = core.checked("cluster:route", function(self, opts)
+  if type(self) ~= "userdata" then return nil, "call it as cluster:route(options)" end
   local config, why = options.route(opts)
   if not config then return nil, why end
   return core.route(self, config)

@@ -32,7 +32,7 @@ end
 
 local function check_listener(self, what)
   if type(self) ~= "table" or not self.handle then
-    core.misuse(("%s: call it as listener:%s()"):format(what, what:match "%a+$"))
+    core.misuse(("%s: call it as %s()"):format(what, what))
   end
 end
 
@@ -60,7 +60,8 @@ local function change(self, what, names, present)
     self.channels = before
     if core.listener_is_open(self.handle) then core.listener_ask(self.handle, statement(before), what, true) end
   end
-  return done, message, code, fields
+  if done then return true end
+  return nil, message, code, fields
 end
 
 ---Hears these channels, too.
@@ -137,6 +138,7 @@ end
 ---@param payload string?
 ---@return true? done, string? message, string? code, moongate.ErrorFields? fields
 function M.notify(self, channel, payload)
+  queries.check_self(self, "notify")
   check_channel(channel, "notify")
   if payload ~= nil and type(payload) ~= "string" then
     core.misuse(("notify: the payload is a string, not a %s"):format(type(payload)))

@@ -1,6 +1,7 @@
 ---pipeline(fn) of clusters, connections and transactions: several statements in one round trip.
 -- SPDX-License-Identifier: MIT
 local core = require "moongate.core"
+local queries = require "moongate.queries"
 core.own()
 
 ---What `fn` is given: each of them queues a statement, and returns the number of its result, which
@@ -21,6 +22,7 @@ core.own()
 ---@return string? code
 ---@return moongate.ErrorFields? fields  with `statement`, its number
 return function(self, fn, opts)
+  queries.check_self(self, "pipeline")
   if type(fn) ~= "function" then core.misuse("pipeline: it takes a function(p), not a " .. type(fn)) end
   local queue = core.queue(self, opts)
   fn(queue)

@@ -41,11 +41,11 @@ function methods:acquire(timeout)
   return acquire(self, timeout, "pool:acquire")
 end
 
----Gives a connection back. One that is in a transaction, or keeps state of its session, is closed.
+---Gives a connection of this pool back. One that is in a transaction, or keeps state of its session, is closed.
 ---@param connection moongate.Connection
 function methods:release(connection)
   if type(self) ~= "table" or not self.cluster then check(self, "pool:release") end
-  core.release(connection) -- also when the pool is closed
+  core.release(self.cluster, connection) -- also when the pool is closed
 end
 
 ---Runs `fn(connection)` with a borrowed connection, which goes back when it is over, also by an error.
@@ -103,6 +103,7 @@ local own_mt = { __name = "moongate.pool", __index = methods, __close = methods.
 ---@param intent "read"|"write"
 ---@return moongate.Pool
 function M.of_cluster(cluster, intent)
+  if type(cluster) ~= "userdata" then core.misuse "cluster:pool: call it as cluster:pool(\"read\")" end
   if intent ~= "read" and intent ~= "write" then
     core.misuse "cluster:pool: it takes \"read\" or \"write\""
   end

@@ -19,15 +19,22 @@ function M.check(rows, message, code, fields)
   error(setmetatable({ message = message, code = code, fields = fields, where = core.where() }, error_mt), 0)
 end
 
+---What these methods are of can be told apart from what they are given when they are called with a dot.
+---@param self any
+---@param name string
+function M.check_self(self, name)
+  local kind = type(self)
+  if kind ~= "userdata" and not (kind == "table" and self.query) then
+    core.misuse(("%s: it is a method of clusters, connections and transactions, called as cluster:%s(...); got %s")
+      :format(name, name, kind))
+  end
+end
+
 ---As query(), but a failure is raised: a moongate.Error.
 ---@param self moongate.Queries|moongate.Statement
 ---@return table[] rows
 function M.assert_query(self, ...)
-  local kind = type(self)
-  if kind ~= "userdata" and not (kind == "table" and self.query) then
-    core.misuse("assert_query: it is a method of clusters, connections, transactions and statements, called as "
-      .. "cluster:assert_query(...); got " .. kind)
-  end
+  M.check_self(self, "assert_query")
   return (M.check(self:query(...)))
 end
 
@@ -61,6 +68,7 @@ end
 ---@param begin fun(self: moongate.Queries, sql: string, opts: table?): any, string?, string?, moongate.ErrorFields?
 function M.copy_in(begin)
   return function(self, sql, source, opts)
+    M.check_self(self, "copy_in")
     local piece = pieces(source)
     if opts ~= nil and type(opts) ~= "table" then
       core.misuse("copy_in: its options are a table, not a " .. type(opts))

@@ -19,7 +19,7 @@ local TRANSIENT = { ["40001"] = true, ["40P01"] = true }
 local methods = {}
 local mt = { __name = "moongate.transaction", __index = methods, __metatable = false }
 
--- Of transactions under way: the connection, and the first failure in each. Kept apart from the
+-- Of transactions: the connection (false: it is over), and the first failure in each. Kept apart from the
 -- objects, so that an application cannot reach the connection once the transaction is over.
 local connections = setmetatable({}, { __mode = "k" })
 local failures = setmetatable({}, { __mode = "k" })
@@ -43,9 +43,8 @@ end
 ---The connection of a transaction that is under way.
 local function connection_of(tx, name)
   local connection = connections[tx or false]
-  if not connection then
-    core.misuse(type(tx) == "table" and "the transaction is over" or ("call it as tx:%s(...)"):format(name))
-  end
+  if connection == nil then core.misuse(("call it as tx:%s(...)"):format(name)) end
+  if not connection then core.misuse "the transaction is over" end
   return connection
 end
 
@@ -133,7 +132,7 @@ end
 
 ---What xpcall(fn, caught, tx) gave, after the call: the transaction's results.
 local function conclude(tx, connection, frame, ok, ...)
-  connections[tx] = nil
+  connections[tx] = false
   -- Else that the connection is busy would hide what went wrong.
   if not ok or not (...) and select(2, ...) ~= nil then
     give_up_stream(tx)
@@ -182,8 +181,8 @@ end
 ---@param fn fun(tx: moongate.Transaction): ...
 ---@return any ok, string? message, string? code, moongate.ErrorFields? fields
 function methods:transaction(fn)
-  if type(fn) ~= "function" then core.misuse("tx:transaction: it takes a function(tx), not a " .. type(fn)) end
   local connection = connection_of(self, "transaction")
+  if type(fn) ~= "function" then core.misuse("tx:transaction: it takes a function(tx), not a " .. type(fn)) end
   return survived(self, connection, run(connection, SAVEPOINT, "savepoint moongate", fn))
 end
 
@@ -215,6 +214,7 @@ end
 ---@param opts moongate.TransactionOptions?
 ---@return any ok, string? message, string? code, moongate.ErrorFields? fields
 return function(cluster, fn, opts)
+  if type(cluster) ~= "userdata" then core.misuse "cluster:transaction: call it as cluster:transaction(function)" end
   if type(fn) ~= "function" then
     core.misuse("cluster:transaction: it takes a function(tx), not a " .. type(fn))
   end

@@ -50,6 +50,7 @@ describe("servers of what was abandoned", function()
       local kept = { cluster:pool("write"):acquire(), cluster:pool("write"):acquire() }
       local waits = moongate.spawn(function() return cluster:value "select 1" end)
       moongate.sleep(0.05)
+      assert.equal(2, #kept)
       kept[1], kept[2] = nil, nil
       assert.equal(1, waits:wait())
     end)
