@@ -5,6 +5,7 @@
 
 #include "api/options.h"
 #include "base/clock.h"
+#include "base/plain.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,8 +80,8 @@ static void on_timeout(struct ev_loop *loop, ev_timer *watcher, int events)
 	(void)loop;
 	(void)events;
 	bool unknown = p->op.may_commit && p->op.since > 0;
-	snprintf(message, sizeof message, "the query was given up after its timeout of %g s%s",
-	         p->timeout, unknown ? "; its outcome is unknown" : "");
+	plain_print(message, sizeof message, "the query was given up after its timeout of %g s%s",
+	            p->timeout, unknown ? "; its outcome is unknown" : "");
 	pending_abort(p, NULL, unknown ? "08007" : "57014", message);
 }
 

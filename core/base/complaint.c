@@ -1,6 +1,7 @@
 /* complaint.c - see complaint.h. */
 /* SPDX-License-Identifier: MIT */
 #include "base/complaint.h"
+#include "base/plain.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,7 +10,7 @@ bool complain(const struct complaint_to *to, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
-	vsnprintf(to->text, to->size, format, args);
+	plain_vprint(to->text, to->size, format, args);
 	va_end(args);
 	return false;
 }

@@ -1,6 +1,7 @@
 /* log.c - see log.h. */
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
+#include "base/plain.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -80,7 +81,7 @@ static void put_field(struct line *line, const struct log_field *field)
 		put_plain(line, number);
 		break;
 	case LOG_SECONDS:
-		snprintf(number, sizeof number, "%.3f", field->seconds);
+		plain_print(number, sizeof number, "%.3f", field->seconds);
 		put_plain(line, number);
 		break;
 	case LOG_LONG:

@@ -10,6 +10,7 @@
 #include "cluster/fetch.h"
 
 #include "base/buffer.h"
+#include "base/plain.h"
 #include "cluster/alarms.h"
 #include "cluster/resolver.h"
 
@@ -78,7 +79,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 		finish(f, f->error);
 		return;
 	}
-	snprintf(reason, sizeof reason, "no answer within %g s", f->timeout);
+	plain_print(reason, sizeof reason, "no answer within %g s", f->timeout);
 	finish(f, reason);
 }
 

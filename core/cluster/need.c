@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/need.h"
 
+#include "base/plain.h"
 #include "sql/tags.h"
 
 #include <inttypes.h>
@@ -130,7 +131,7 @@ bool need_set_staleness(struct need *n, const char *value, size_t size, char *wr
 	} units[] = {{"", 1}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"min", 60}, {"h", 3600}};
 	char text[64], *end;
 	snprintf(text, sizeof text, "%.*s", shown(size), value);
-	double number = strtod(text, &end);
+	double number = plain_number(text, &end);
 	bool numeric = end > text && strspn(text, "0123456789.") == (size_t)(end - text);
 	while (*end == ' ')
 		end++;

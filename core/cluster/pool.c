@@ -3,6 +3,7 @@
 #include "cluster/pool_state.h"
 
 #include "base/clock.h"
+#include "base/plain.h"
 #include "base/random.h"
 #include "cluster/alarms.h"
 #include "cluster/conninfo.h"
@@ -245,8 +246,8 @@ static void give_up(struct pool_waiter *w)
 {
 	char why[160], reason[256];
 	const char *sqlstate = pool_obstacle(w->pool, why, sizeof why);
-	snprintf(reason, sizeof reason, "no server connection became free in time (%.3g s): %s",
-	         w->timeout, why);
+	plain_print(reason, sizeof reason, "no server connection became free in time (%.3g s): %s",
+	            w->timeout, why);
 	w->pool->totals.timeouts++;
 	if (w->pool->lent_count == 0 && w->pool->opening_count > 0)
 		endpoint_failed(w->pool->endpoint);

@@ -10,6 +10,7 @@
 #include "cluster/probe.h"
 
 #include "base/clock.h"
+#include "base/plain.h"
 #include "cluster/addresses.h"
 #include "cluster/alarms.h"
 #include "cluster/cluster.h"
@@ -80,7 +81,7 @@ static void fail(struct probe *p, const char *reason)
 /* A value of the one row; 0 for NULL. */
 static double number(const PGresult *result, int column)
 {
-	return strtod(PQgetvalue(result, 0, column), NULL);
+	return plain_number(PQgetvalue(result, 0, column), NULL);
 }
 
 static void read_answer(struct probe *p, const PGresult *result, double now)

@@ -5,6 +5,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cluster/route_consider.h"
 
+#include "base/plain.h"
 #include "cluster/route_parts.h"
 
 #include <math.h>
@@ -31,7 +32,7 @@ __attribute__((format(printf, 2, 3))) static bool tell(struct considering *c, co
 {
 	va_list values;
 	va_start(values, format);
-	vsnprintf(c->why, sizeof c->why, format, values);
+	plain_vprint(c->why, sizeof c->why, format, values);
 	va_end(values);
 	return true;
 }

@@ -3,6 +3,7 @@
 #include "cluster/simulate.h"
 
 #include "base/clock.h"
+#include "base/plain.h"
 #include "cluster/cluster.h"
 #include "cluster/probe.h"
 
@@ -106,7 +107,7 @@ static bool take_assignment(struct endpoint *e, const char *what)
 	char *end;
 	if (!equals)
 		return false;
-	double value = strtod(equals + 1, &end);
+	double value = plain_number(equals + 1, &end);
 	return end != equals + 1 && *end == '\0' && value >= 0 && value <= 1e9 &&
 	       take_value(e, what, (size_t)(equals - what), value);
 }

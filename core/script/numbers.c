@@ -1,22 +1,17 @@
-/* numbers.c - see numbers.h.
- *
- * printf() and strtod() take the decimal point of LC_NUMERIC, which an application may set. The
- * whole "C" locale is there always: asking for it and freeing it allocates nothing. */
+/* numbers.c - see numbers.h. */
 /* SPDX-License-Identifier: MIT */
 #include "script/numbers.h"
 
-#include <langinfo.h>
-#include <locale.h>
+#include "base/plain.h"
+
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 static void shortest_text(double value, char *text)
 {
 	for (int digits = 15; digits <= 17; digits++) {
-		snprintf(text, NUMBER_TEXT, "%.*g", digits, value);
-		if (strtod(text, NULL) == value)
+		plain_print(text, NUMBER_TEXT, "%.*g", digits, value);
+		if (plain_number(text, NULL) == value)
 			return;
 	}
 }
@@ -28,20 +23,11 @@ void number_to_text(double value, char text[NUMBER_TEXT])
 	} else if (isinf(value)) {
 		snprintf(text, NUMBER_TEXT, value > 0 ? "Infinity" : "-Infinity");
 	} else {
-		locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-		locale_t before = uselocale(plain);
 		shortest_text(value, text);
-		uselocale(before);
-		freelocale(plain);
 	}
 }
 
 double number_from_text(const char *text)
 {
-	if (strcmp(nl_langinfo(RADIXCHAR), ".") == 0) /* half as long as what follows */
-		return strtod(text, NULL);
-	locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-	double value = strtod_l(text, NULL, plain);
-	freelocale(plain);
-	return value;
+	return plain_number(text, NULL);
 }

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/operation_parts.h"
 
+#include "base/plain.h"
 #include "cluster/alarms.h"
 
 #include <stdio.h>
@@ -14,12 +15,12 @@ void operation_fail_in_time(struct operation *op, const char *endpoint)
 	char message[sizeof op->message];
 	bool answered = op->result != NULL;
 	bool unknown = op->may_commit && !answered;
-	snprintf(message, sizeof message,
-	         "the statement was cancelled at its timeout, after %g s: running on %s%s",
-	         op->timeout, endpoint,
-	         answered  ? ""
-	         : unknown ? ", which has not answered; the outcome is unknown"
-	                   : ", which has not answered");
+	plain_print(message, sizeof message,
+	            "the statement was cancelled at its timeout, after %g s: running on %s%s",
+	            op->timeout, endpoint,
+	            answered  ? ""
+	            : unknown ? ", which has not answered; the outcome is unknown"
+	                      : ", which has not answered");
 	PQclear(op->result);
 	op->result = NULL;
 	operation_fail(op, unknown ? "08007" : "57014", message);
@@ -97,8 +98,8 @@ static void run_out_of_time_waiting(struct operation *op)
 {
 	char what[sizeof op->message - 100], message[sizeof op->message];
 	describe_wait(op, what, sizeof what);
-	snprintf(message, sizeof message,
-	         "the call ran into its timeout, after %g s: waiting for %s", op->timeout, what);
+	plain_print(message, sizeof message,
+	            "the call ran into its timeout, after %g s: waiting for %s", op->timeout, what);
 	dispatch_cancel(&op->dispatch);
 	operation_fail(op, "57014", message);
 }

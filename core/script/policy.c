@@ -81,8 +81,8 @@ static void describe_expiry(const struct policy *p, char *why, size_t size)
 	if (fence->why == FENCE_MEMORY)
 		snprintf(why, size, "%s: the policy %s", where, memory_reason(fence));
 	else if (fence->why == FENCE_TIME)
-		snprintf(why, size, "%s: the policy ran for more than %g ms", where,
-		         POLICY_SECONDS * 1000);
+		snprintf(why, size, "%s: the policy ran for more than %d ms", where,
+		         (int)(POLICY_SECONDS * 1000));
 	else
 		snprintf(why, size, "%s: the policy used up its %d instructions", where,
 		         POLICY_INSTRUCTIONS);

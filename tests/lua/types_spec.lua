@@ -256,6 +256,9 @@ describe("values", function()
       local cluster <close> = moongate.cluster { primary = %q, numeric = "float" }
       print(cluster:value("select $1::float8 = 1.25 and $2::float8[] = '{0.5,2}'", 1.25, moongate.array { 0.5, 2.0 }),
         cluster:value "select 1.25::float8" == 1.25, cluster:value "select 2.5" == 2.5)
+      local _, message = cluster:query("select pg_sleep(9)", { timeout = 0.05 })
+      print(message:match "after [^ ]+ s")
+      print(cluster:value "select 1 /* moongate: max_staleness=0.5 */")
     ]]):format(pg.primary.url) }, {
       env = {
         PATH = os.getenv "PATH", LOCPATH = folder, LUA_PATH = package.path, LUA_CPATH = package.cpath,
@@ -263,7 +266,7 @@ describe("values", function()
     })
     process.run { "rm", "-r", folder }
     assert.equal(0, status, errors)
-    assert.equal("true\ttrue\ttrue\n", output)
+    assert.equal("true\ttrue\ttrue\nafter 0.05 s\n1\n", output)
   end)
 
   it("are quoted for SQL without a connection", function()
