@@ -33,7 +33,13 @@ local function length(list)
       core.misuse(("moongate.array: a list expected; it has the key %q"):format(tostring(key)))
     end
   end
-  return math.tointeger(list.n) or count
+  if list.n == nil then return count end
+  local n = math.tointeger(list.n)
+  if not n or n < count then
+    core.misuse(("moongate.array: n must be the list's length, an integer of at least %d, not %s")
+      :format(count, tostring(list.n)))
+  end
+  return n
 end
 
 local function scalar(value)
@@ -51,9 +57,12 @@ local function scalar(value)
     .. "moongate.bytea(), not a %s"):format(kind))
 end
 
+-- An empty array has no dimensions, whatever its tables would be: not all versions of PostgreSQL read {{},{}}.
+local EMPTY <const> = "{}"
+
 local function literal(list, depth)
   if depth > MAX_DEPTH then core.misuse(("moongate.array: at most %d dimensions"):format(MAX_DEPTH)) end
-  local parts, first, size = {}, type(list[1]) == "table", nil
+  local parts, first, size, full = {}, type(list[1]) == "table", nil, false
   for i = 1, length(list) do
     local value = list[i]
     if (type(value) == "table") ~= first then
@@ -64,8 +73,9 @@ local function literal(list, depth)
       core.misuse("moongate.array: tables side by side must be of one length")
     end
     size = first and length(value)
+    full = full or not first or parts[i] ~= EMPTY
   end
-  return "{" .. table.concat(parts, ",") .. "}"
+  return not full and EMPTY or "{" .. table.concat(parts, ",") .. "}"
 end
 
 ---A parameter that is an array: nested tables are its dimensions; nil and moongate.NULL are NULL.
