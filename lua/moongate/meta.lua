@@ -350,7 +350,7 @@
 ---@field delay fun(self: moongate.Backoff): number   seconds to wait after the failures so far
 ---@field fail fun(self: moongate.Backoff): number    counts a failure; the seconds to wait before the next attempt
 ---@field succeed fun(self: moongate.Backoff)         counts a success: the next failure is the first one again
----For delay in backoff:delays() do ... end.
+---For `for delay in backoff:delays() do sleep(delay) try() end`: counts a failure with each, as many as `attempts`.
 ---@field delays fun(self: moongate.Backoff): (fun(): number?), moongate.Backoff
 
 ---@class moongate.RouterOptions
