@@ -7,6 +7,7 @@
 #include "script/examples.h"
 #include "script/flow_handle.h"
 #include "script/handles.h"
+#include "script/json_integers.h"
 #include "script/misuse.h"
 #include "script/parameters.h"
 #include "script/types.h"
@@ -71,6 +72,7 @@ int luaopen_moongate_core(lua_State *L)
 	open_listen(L);
 	open_parameters(L);
 	open_types(L);
+	open_json_integers(L);
 	lua_pushcfunction(L, checked);
 	lua_setfield(L, -2, "checked");
 	lua_pushliteral(L, MOONGATE_VERSION);

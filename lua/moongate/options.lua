@@ -210,7 +210,7 @@ local function json(value, where)
   if value ~= "decode" then return json_refuse(value, where) end
   local found, cjson = pcall(require, "cjson")
   if not found then return nil, where .. " = \"decode\" needs lua-cjson, which is not installed" end
-  return cjson.decode
+  return core.with_integers(cjson.decode)
 end
 
 local endpoint_list = list_of(endpoint, "a list of URLs or { url = ... }")

@@ -210,12 +210,27 @@ describe("values", function()
     blamed(function() cluster:value("select $1, $2", 1, "\0") return end, "parameter 2: .*moongate.bytea%(string%)")
   end)
 
+  -- A value of JSON: integers can be told from floats.
+  local function shown(json)
+    if type(json) ~= "table" then return json == NULL and "null" or tostring(json) end
+    local parts = {}
+    for i, each in ipairs(json) do parts[i] = shown(each) end
+    for key, each in pairs(json) do
+      if math.type(key) == nil then parts[#parts + 1] = key .. "=" .. shown(each) end
+    end
+    return "{" .. table.concat(parts, ",") .. "}"
+  end
+
   it("may decode otherwise by the cluster's options", function()
     local own <close> = moongate.cluster { primary = pg.primary.url, numeric = "float", json = "decode", null = "nil" }
     local row = own:one [[select 1.5 as n, 2::numeric as whole, array[0.1, null] as list, '{"a":[1,null]}'::jsonb as j,
       '"x"'::json as s, null::int as z]]
     assert.same({ n = 1.5, whole = 2.0, list = { 0.1, NULL }, j = { a = { 1, NULL } }, s = "x" }, row)
     assert.equal("float", math.type(row.whole))
+    assert.equal("{1,-2,{k={3,4.5,null}},9007199254740991,9.007199254741e+15,-0.0,1e+300,100}",
+      shown(own:value [[select
+        '[1, -2, {"k": [3, 4.5, null]}, 9007199254740991, 9007199254740993, -0, 1e300, 1e2]'::json]]))
+    assert.equal("7", shown(own:value "select '7'::json"))
     assert.is_nil(own:value "select null")
     local custom <close> = moongate.cluster { primary = pg.primary.url, json = function(text) return #text end }
     assert.equal(2, custom:value "select '[]'::json")
