@@ -83,5 +83,6 @@ void reclaim_init(struct state *s)
 
 void reclaim_stop(struct state *s)
 {
-	ev_timer_stop(s->context->loop, &s->reclaim);
+	if (ev_is_active(&s->reclaim)) /* else the loop may be gone */
+		ev_timer_stop(s->context->loop, &s->reclaim);
 }
