@@ -90,12 +90,14 @@ enum shape answer_shape(lua_State *L)
 	return (enum shape)lua_tointeger(L, lua_upvalueindex(1));
 }
 
-struct row_style push_style(lua_State *L, const struct cluster_handle *h)
+struct row_style push_style(lua_State *L, const struct cluster_handle *h,
+                            const struct call_options *options)
 {
 	cluster_handle_push(L, h);
 	if (lua_isuserdata(L, -1))
 		lua_getiuservalue(L, -1, CLUSTER_DECODERS);
-	return (struct row_style){.types = lua_gettop(L), .null_as_nil = h->null_as_nil};
+	return (struct row_style){
+	        .types = lua_gettop(L), .null_as_nil = h->null_as_nil, .as_list = options->as_list};
 }
 
 void push_shaped(lua_State *L, const PGresult *result, enum shape shape,
@@ -152,11 +154,12 @@ int answer_failure(lua_State *L)
 	return shape == SHAPE_STREAM || shape == SHAPE_COPY_OUT ? raise_failure(L) : 4;
 }
 
-int push_answer(lua_State *L, const struct operation *op, const struct cluster_handle *h)
+int push_answer(lua_State *L, const struct operation *op, const struct cluster_handle *h,
+                const struct call_options *options)
 {
 	if (*op->sqlstate)
 		return push_failure(L, op->message, op->sqlstate, op->result);
-	const struct row_style style = push_style(L, h);
+	const struct row_style style = push_style(L, h, options);
 	push_shaped(L, op->result, answer_shape(L), &style);
 	return 1;
 }

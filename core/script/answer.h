@@ -4,6 +4,7 @@
 #ifndef MOONGATE_SCRIPT_ANSWER_H
 #define MOONGATE_SCRIPT_ANSWER_H
 
+#include "script/call_options.h"
 #include "script/handles.h"
 #include "script/operation.h"
 #include "script/rows.h"
@@ -34,12 +35,14 @@ void open_stream_methods(lua_State *L, lua_CFunction query);
 const char *answer_refuses(lua_State *L, const struct facts *facts);
 
 /* For one of these: pushes what it returns once the operation is done; how many values. */
-int push_answer(lua_State *L, const struct operation *op, const struct cluster_handle *h);
+int push_answer(lua_State *L, const struct operation *op, const struct cluster_handle *h,
+                const struct call_options *options);
 
-/* Its parts: which of them this method is; how the cluster's results are decoded, which pushes what
- * the style refers to; a result in a shape. */
+/* Its parts: which of them this method is; how the cluster's results are decoded for a call, which
+ * pushes what the style refers to; a result in a shape. */
 enum shape answer_shape(lua_State *L);
-struct row_style push_style(lua_State *L, const struct cluster_handle *h);
+struct row_style push_style(lua_State *L, const struct cluster_handle *h,
+                            const struct call_options *options);
 void push_shaped(lua_State *L, const PGresult *result, enum shape shape,
                  const struct row_style *style);
 

@@ -28,7 +28,7 @@ static int borrowed(lua_State *L, struct blocking *b)
 {
 	struct connection *c = lua_touserdata(L, 4);
 	if (!b->op.server)
-		return push_answer(L, &b->op, c->owner);
+		return push_failure(L, b->op.message, b->op.sqlstate, b->op.result);
 	loan_begin(&c->loan, &c->owner->loans, &c->owner->state->lent, b->op.server);
 	b->op.server = NULL;
 	lua_pushvalue(L, 4);

@@ -41,7 +41,7 @@ static int query_result(lua_State *L, struct query_call *call)
 {
 	struct operation *op = &call->blocking.op;
 	if (!call->stream)
-		return push_answer(L, op, call->c->owner);
+		return push_answer(L, op, call->c->owner, &call->subject.options);
 	call->stream->writes = call->may_commit;
 	call->stream->subject = call->subject;
 	flow_handle_tells(L, call->stream_at, 2);

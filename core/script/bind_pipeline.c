@@ -186,7 +186,7 @@ static void note_done(lua_State *L, struct pipeline_call *call)
 
 static int push_results(lua_State *L, struct pipeline_call *call)
 {
-	const struct row_style style = push_style(L, call->h);
+	const struct row_style style = push_style(L, call->h, &call->queue->options);
 	lua_createtable(L, (int)call->batch.count, 1);
 	int all = lua_gettop(L);
 	for (size_t i = 0; i < call->batch.count; i++) {

@@ -52,7 +52,7 @@ static int statement_result(lua_State *L, struct statement_call *call)
 	struct operation *op = &call->blocking.op;
 	struct flow_handle *s = call->stream;
 	if (!s)
-		return push_answer(L, op, call->h);
+		return push_answer(L, op, call->h, &call->subject.options);
 	s->writes = call->intent == INTENT_WRITE || op->refused_by_replica;
 	s->subject = call->subject;
 	flow_handle_tells(L, call->stream_at, 2);

@@ -21,7 +21,7 @@ static struct flow_handle *check(lua_State *L)
 static void make_plan(lua_State *L, struct flow_handle *s)
 {
 	lua_newtable(L);
-	const struct row_style style = push_style(L, s->owner);
+	const struct row_style style = push_style(L, s->owner, &s->subject.options);
 	s->plan = plan_rows(L, s->rows, &style, PQnfields(s->rows));
 	int size = lua_gettop(L) - PLAN + 1;
 	for (int i = 0; i < size; i++) {
@@ -135,6 +135,21 @@ static int stream_close(lua_State *L)
 	return 0;
 }
 
+/* rows.columns, rows.types: of rows that are lists. Upvalue 1: the methods. */
+static int stream_index(lua_State *L)
+{
+	check(L);
+	lua_settop(L, 2);
+	lua_pushvalue(L, 2);
+	if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+		return 1;
+	if (lua_getiuservalue(L, 1, STREAM_COLUMNS) != LUA_TTABLE)
+		return 0;
+	lua_pushvalue(L, 2);
+	lua_rawget(L, -2);
+	return 1;
+}
+
 static int stream_gc(lua_State *L)
 {
 	struct flow_handle *s = luaL_checkudata(L, 1, STREAM_HANDLE);
@@ -160,6 +175,9 @@ void open_stream(lua_State *L)
 	                                       {"__tostring", stream_tostring},
 	                                       {NULL, NULL}};
 	static const luaL_Reg methods[] = {{"close", stream_close}, {NULL, NULL}};
-	handle_class(L, STREAM_HANDLE, metamethods, methods);
+	handle_class(L, STREAM_HANDLE, metamethods, NULL);
+	luaL_newlib(L, methods);
+	lua_pushcclosure(L, stream_index, 1);
+	lua_setfield(L, -2, "__index");
 	lua_pop(L, 1);
 }

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const names[] = {"intent", "timeout"};
+static const char *const names[] = {"as", "intent", "timeout"};
 
 /* Pushes ' (did you mean "intent"?)', or "": moongate.options knows. */
 static void push_suggestion(lua_State *L, int key)
@@ -20,7 +20,7 @@ static void push_suggestion(lua_State *L, int key)
 	}
 	lua_getfield(L, -1, "suggest");
 	lua_pushvalue(L, key);
-	lua_createtable(L, 2, 0);
+	lua_createtable(L, sizeof names / sizeof *names, 0);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		lua_pushstring(L, names[i]);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
@@ -32,22 +32,29 @@ static int refuse_key(lua_State *L, int key)
 {
 	if (lua_type(L, key) != LUA_TSTRING)
 		return misuse(L, "a table that is the last argument holds the options of the call, "
-		                 "\"intent\" and \"timeout\"; an array as a parameter is "
+		                 "\"as\", \"intent\" and \"timeout\"; an array as a parameter is "
 		                 "moongate.array { ... }");
 	push_suggestion(L, key);
-	return misuse(L,
-	              "unknown option \"%s\" of the call%s; there are \"intent\" and \"timeout\"",
-	              lua_tostring(L, key), lua_tostring(L, -1));
+	return misuse(
+	        L,
+	        "unknown option \"%s\" of the call%s; there are \"as\", \"intent\" and \"timeout\"",
+	        lua_tostring(L, key), lua_tostring(L, -1));
+}
+
+/* Whether the value on top is the second of these; it is one of them. */
+static bool take_second(lua_State *L, const char *option, const char *first, const char *second)
+{
+	const char *given = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+	if (strcmp(given, first) != 0 && strcmp(given, second) != 0)
+		misuse(L, "the option \"%s\" is \"%s\" or \"%s\", not %s", option, first, second,
+		       *given ? lua_pushfstring(L, "\"%s\"", given) : luaL_typename(L, -1));
+	return strcmp(given, second) == 0;
 }
 
 static void take_intent(lua_State *L, struct call_options *to)
 {
-	const char *intent = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-	if (strcmp(intent, "read") != 0 && strcmp(intent, "write") != 0)
-		misuse(L, "the option \"intent\" is \"read\" or \"write\", not %s",
-		       *intent ? lua_pushfstring(L, "\"%s\"", intent) : luaL_typename(L, -1));
+	to->intent = take_second(L, "intent", "read", "write") ? INTENT_WRITE : INTENT_READ;
 	to->has_intent = true;
-	to->intent = *intent == 'r' ? INTENT_READ : INTENT_WRITE;
 }
 
 static void take_timeout(lua_State *L, struct call_options *to)
@@ -76,6 +83,8 @@ struct call_options take_call_options(lua_State *L, int index)
 			take_intent(L, &options);
 		else if (strcmp(key, "timeout") == 0)
 			take_timeout(L, &options);
+		else if (strcmp(key, "as") == 0)
+			options.as_list = take_second(L, "as", "table", "list");
 		else
 			refuse_key(L, table + 1);
 	}

@@ -14,6 +14,7 @@ struct call_options {
 	bool has_intent; /* `intent` holds, instead of what the classifier says */
 	enum intent intent;
 	double timeout; /* s of the whole call; 0: none of its own */
+	bool as_list;   /* rows are lists, in the order of the columns */
 };
 
 /* Takes the table of options off the stack, if there is one on top, above `index`: any that has no

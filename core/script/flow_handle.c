@@ -30,7 +30,7 @@ struct flow_handle *flow_handle_new(lua_State *L, struct cluster_handle *owner)
 	enum flow_kind kind;
 	if (!flow_of(answer_shape(L), &kind))
 		return NULL;
-	struct flow_handle *s = lua_newuserdatauv(L, sizeof *s, 3);
+	struct flow_handle *s = lua_newuserdatauv(L, sizeof *s, STREAM_COLUMNS);
 	*s = (struct flow_handle){.owner = owner, .flow = {.kind = kind}};
 	list_init(&s->link);
 	luaL_setmetatable(L, kind == FLOW_COPY_IN ? COPY_HANDLE : STREAM_HANDLE);
@@ -78,6 +78,17 @@ static bool was_another(const struct flow_handle *s, const struct operation *op)
 	return s->flow.kind == FLOW_COPY_IN || strncmp(PQcmdStatus(op->result), "COPY", 4) != 0;
 }
 
+/* Of rows that are lists, while the first of them wait, or all is over. */
+static void keep_columns(lua_State *L, int index, const PGresult *rows)
+{
+	const struct flow_handle *s = lua_touserdata(L, index);
+	if (!s->subject.options.as_list || s->flow.kind != FLOW_ROWS || PQnfields(rows) == 0)
+		return;
+	lua_createtable(L, 0, 2);
+	set_columns(L, rows);
+	lua_setiuservalue(L, index, STREAM_COLUMNS);
+}
+
 int flow_handle_begun(lua_State *L, int index, struct operation *op)
 {
 	struct flow_handle *s = lua_touserdata(L, index);
@@ -86,6 +97,7 @@ int flow_handle_begun(lua_State *L, int index, struct operation *op)
 		push_failure(L, op->message, op->sqlstate, op->result);
 		return answer_failure(L);
 	}
+	keep_columns(L, index, op->begun ? s->flow.rows : op->result);
 	if (op->begun) {
 		operation_move(&s->op, op, on_stream);
 		list_push_back(&s->owner->state->flows, &s->link);

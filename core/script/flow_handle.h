@@ -12,11 +12,13 @@
 #include "script/blocking.h"
 #include "script/on_error.h"
 
-#define STREAM_HANDLE "moongate.stream" /* of rows, and of COPY TO */
-#define COPY_HANDLE   "moongate.copy"   /* of COPY FROM */
+#define STREAM_HANDLE  "moongate.stream" /* of rows, and of COPY TO */
+#define COPY_HANDLE    "moongate.copy"   /* of COPY FROM */
 
-/* User value 1: the cluster or connection that it came from; 2: what its plan refers to; 3: `sql`.
- */
+#define STREAM_COLUMNS 4
+
+/* User value 1: the cluster or connection that it came from; 2: what its plan refers to; 3: `sql`;
+ * 4: what it tells of its columns, or nil. */
 struct flow_handle {
 	struct list link; /* in its state's streams */
 	struct cluster_handle *owner;

@@ -20,14 +20,15 @@ static struct decoder decoder_of(lua_State *L, const struct row_style *style, co
 struct row_plan plan_rows(lua_State *L, const PGresult *r, const struct row_style *style,
                           int columns)
 {
-	struct row_plan plan = {.columns = columns, .null_as_nil = style->null_as_nil};
+	struct row_plan plan = {
+	        .columns = columns, .null_as_nil = style->null_as_nil, .as_list = style->as_list};
 	luaL_checkstack(L, 2 * columns + 8, "too many columns");
 	struct decoder *decoders = lua_newuserdatauv(L, (size_t)columns * sizeof *decoders + 1, 0);
 	for (int column = 0; column < columns; column++)
 		decoders[column] = decoder_of(L, style, r, column);
 	plan.decoders = decoders;
 	plan.names = lua_gettop(L) + 1;
-	for (int column = 0; column < columns; column++)
+	for (int column = 0; column < columns && !plan.as_list; column++)
 		lua_pushstring(L, PQfname(r, column));
 	return plan;
 }
@@ -45,8 +46,21 @@ static void push_value(lua_State *L, const struct row_plan *p, const PGresult *r
 		lua_pushlightuserdata(L, NULL);
 }
 
+static void push_list(lua_State *L, const struct row_plan *p, const PGresult *r, int row)
+{
+	lua_createtable(L, p->columns, 0);
+	for (int column = 0; column < p->columns; column++) {
+		push_value(L, p, r, row, column);
+		lua_rawseti(L, -2, (lua_Integer)column + 1);
+	}
+}
+
 void push_row(lua_State *L, const struct row_plan *p, const PGresult *r, int row)
 {
+	if (p->as_list) {
+		push_list(L, p, r, row);
+		return;
+	}
 	lua_createtable(L, 0, p->columns);
 	for (int column = 0; column < p->columns; column++) {
 		if (p->null_as_nil && PQgetisnull(r, row, column))
@@ -75,6 +89,21 @@ static void push_tuples(lua_State *L, const PGresult *r)
 		set_affected(L, r); /* INSERT ... RETURNING and the like */
 }
 
+void set_columns(lua_State *L, const PGresult *r)
+{
+	int columns = PQnfields(r);
+	lua_createtable(L, columns, 0);
+	lua_createtable(L, columns, 0);
+	for (int column = 0; column < columns; column++) {
+		lua_pushstring(L, PQfname(r, column));
+		lua_rawseti(L, -3, (lua_Integer)column + 1);
+		lua_pushinteger(L, (lua_Integer)PQftype(r, column));
+		lua_rawseti(L, -2, (lua_Integer)column + 1);
+	}
+	lua_setfield(L, -3, "types");
+	lua_setfield(L, -2, "columns");
+}
+
 void push_rows(lua_State *L, const PGresult *r, const struct row_style *style)
 {
 	if (PQresultStatus(r) != PGRES_TUPLES_OK) {
@@ -90,6 +119,8 @@ void push_rows(lua_State *L, const PGresult *r, const struct row_style *style)
 		lua_rawseti(L, table, (lua_Integer)row + 1);
 	}
 	lua_settop(L, table);
+	if (style->as_list)
+		set_columns(L, r);
 }
 
 void push_first_row(lua_State *L, const PGresult *r, const struct row_style *style)
@@ -100,6 +131,8 @@ void push_first_row(lua_State *L, const PGresult *r, const struct row_style *sty
 	}
 	const struct row_plan plan = plan_rows(L, r, style, PQnfields(r));
 	push_row(L, &plan, r, 0);
+	if (style->as_list)
+		set_columns(L, r);
 }
 
 void push_first_value(lua_State *L, const PGresult *r, const struct row_style *style)

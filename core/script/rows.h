@@ -13,6 +13,7 @@ struct decoder;
 struct row_style {
 	int types;
 	bool null_as_nil; /* rows leave NULL out, instead of moongate.NULL */
+	bool as_list;     /* rows are lists, and what holds them tells the columns */
 };
 
 /* What rows are made with: found once for a result. */
@@ -20,7 +21,7 @@ struct row_plan {
 	const struct decoder *decoders; /* a userdata's */
 	int columns;
 	int names; /* the columns' names stand on the stack from here on */
-	bool null_as_nil;
+	bool null_as_nil, as_list;
 };
 
 /* Pushes what it refers to. It is good for all results of these columns, while those values are
@@ -28,11 +29,14 @@ struct row_plan {
 struct row_plan plan_rows(lua_State *L, const PGresult *result, const struct row_style *style,
                           int columns);
 
-/* Pushes a table by column name. */
+/* Pushes a table by column name, or a list. */
 void push_row(lua_State *L, const struct row_plan *plan, const PGresult *result, int row);
 
-/* Pushes an array of tables by column name, or { affected_rows = n }. */
+/* Pushes an array of rows, or { affected_rows = n }. */
 void push_rows(lua_State *L, const PGresult *result, const struct row_style *style);
+
+/* Sets `columns` and `types`, their names and OIDs, in the table on top. */
+void set_columns(lua_State *L, const PGresult *result);
 
 /* Pushes the first row, or nil where there is none. */
 void push_first_row(lua_State *L, const PGresult *result, const struct row_style *style);

@@ -190,6 +190,10 @@
 ---@class moongate.CallOptions
 ---@field intent moongate.Intent?  instead of what the statement is taken for
 ---@field timeout number?          seconds of the whole call, above 0; at most the route's own timeout
+---What rows are: tables by column name (the default), or lists in the order of the columns. Then the
+---result of query(), the row of one() and what rows() returns have the fields `columns`, the names, and
+---`types`, the OIDs of the types.
+---@field as ("table"|"list")?
 
 ---What can be asked of clusters, connections and transactions alike. A parameter is nil or
 ---moongate.NULL, a boolean, a number, a string, or a moongate.Parameter; behind them there may be
@@ -239,6 +243,8 @@
 ---Rows, or data, on their way: called, it gives the next, and nil at the end.
 ---@class moongate.Rows
 ---@overload fun(): any
+---@field columns string[]?  the columns' names, of rows() with { as = "list" }
+---@field types integer[]?   the OIDs of their types, likewise
 ---Ends the statement; the end of a loop over them does. Also for `local rows <close> = ...`.
 ---@field close fun(self: moongate.Rows)
 
