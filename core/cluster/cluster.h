@@ -13,6 +13,7 @@
 #include "cluster/freshness.h"
 #include "cluster/health.h"
 #include "cluster/news.h"
+#include "cluster/notices.h"
 #include "cluster/pool_config.h"
 #include "cluster/quota.h"
 #include "cluster/route.h"
@@ -169,6 +170,7 @@ struct cluster {
 	bool paused_quiet;       /* and the log has told that none is under way any more */
 	double paused_since;
 	struct news news;              /* who is told of changes */
+	struct notices notices;        /* and of what servers say */
 	struct statistics *statistics; /* what statements have cost; never NULL */
 	struct counters counters;
 	struct mirror_counts mirrored;

@@ -13,6 +13,7 @@
 #include "cluster/cluster.h"
 #include "cluster/conninfo.h"
 #include "cluster/interrupt.h"
+#include "cluster/notices.h"
 #include "cluster/resolver.h"
 #include "wire/startup.h"
 
@@ -35,12 +36,6 @@ struct opening {
 };
 
 static void on_connect_event(struct ev_loop *loop, ev_io *watcher, int events);
-
-static void quiet(void *arg, const PGresult *result)
-{
-	(void)arg;
-	(void)result;
-}
 
 static void end_opening(struct server *s)
 {
@@ -190,7 +185,7 @@ static void start_connect(struct server *s, const char *addresses)
 		return;
 	}
 	PQsetErrorVerbosity(s->conn, PQERRORS_VERBOSE);
-	PQsetNoticeReceiver(s->conn, quiet, NULL);
+	PQsetNoticeReceiver(s->conn, notices_receive, s);
 	if (PQstatus(s->conn) == CONNECTION_BAD) {
 		server_note_error(s);
 		fail_soon(s, ST_ESERVER);
@@ -340,11 +335,18 @@ static void stop_watching(struct server *s)
 	ev_io_stop(s->context->loop, &s->writer);
 }
 
+static void quiet(void *arg, const PGresult *result)
+{
+	(void)arg;
+	(void)result;
+}
+
 void server_give_up(struct server *s)
 {
 	if (!s->conn || !context_is_own(s->context))
 		return;
 	stop_watching(s);
+	PQsetNoticeReceiver(s->conn, quiet, NULL); /* in a thread of its own */
 	interrupt(s->context, s->conn);
 	s->conn = NULL;
 }

@@ -45,7 +45,7 @@ static void set_integer(lua_State *L, const char *name, const char *value)
 	lua_setfield(L, -2, name);
 }
 
-static void set_fields(lua_State *L, const PGresult *r)
+void set_fields(lua_State *L, said_fn *field, const void *said)
 {
 	static const struct {
 		const char *name;
@@ -64,10 +64,15 @@ static void set_fields(lua_State *L, const PGresult *r)
 	             {"file", PG_DIAG_SOURCE_FILE},
 	             {"routine", PG_DIAG_SOURCE_FUNCTION}};
 	for (size_t i = 0; i < COUNT(texts); i++)
-		set_text(L, texts[i].name, PQresultErrorField(r, texts[i].field));
-	set_integer(L, "position", PQresultErrorField(r, PG_DIAG_STATEMENT_POSITION));
-	set_integer(L, "internal_position", PQresultErrorField(r, PG_DIAG_INTERNAL_POSITION));
-	set_integer(L, "line", PQresultErrorField(r, PG_DIAG_SOURCE_LINE));
+		set_text(L, texts[i].name, field(said, texts[i].field));
+	set_integer(L, "position", field(said, PG_DIAG_STATEMENT_POSITION));
+	set_integer(L, "internal_position", field(said, PG_DIAG_INTERNAL_POSITION));
+	set_integer(L, "line", field(said, PG_DIAG_SOURCE_LINE));
+}
+
+static const char *error_field(const void *result, int field)
+{
+	return PQresultErrorField(result, field);
 }
 
 int push_failure(lua_State *L, const char *message, const char *sqlstate, const PGresult *r)
@@ -81,7 +86,7 @@ int push_failure(lua_State *L, const char *message, const char *sqlstate, const 
 	lua_pushvalue(L, -2);
 	lua_setfield(L, -2, "sqlstate");
 	if (r && PQresultStatus(r) == PGRES_FATAL_ERROR)
-		set_fields(L, r);
+		set_fields(L, error_field, r);
 	return 4;
 }
 

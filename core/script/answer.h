@@ -46,6 +46,11 @@ struct row_style push_style(lua_State *L, const struct cluster_handle *h,
 void push_shaped(lua_State *L, const PGresult *result, enum shape shape,
                  const struct row_style *style);
 
+/* Sets in the table on top what PostgreSQL has said, but for the SQLSTATE, in an error or a notice;
+ * `field` is as PQresultErrorField() for it. */
+typedef const char *said_fn(const void *said, int field);
+void set_fields(lua_State *L, said_fn *field, const void *said);
+
 /* Pushes nil, message, code and a table of fields; 4. `result`: PostgreSQL's own error, or NULL,
  * where the fields are message and sqlstate alone. */
 int push_failure(lua_State *L, const char *message, const char *sqlstate, const PGresult *result);

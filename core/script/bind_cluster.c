@@ -12,6 +12,7 @@
 #include "script/handles.h"
 #include "script/loans.h"
 #include "script/misuse.h"
+#include "script/on_notice.h"
 #include "script/subscription.h"
 
 #include <math.h>
@@ -260,6 +261,7 @@ static struct cluster_handle *push_handle(lua_State *L)
 	h->policy = (struct policy){.state = h->state, .owner = h};
 	list_init(&h->loans);
 	list_init(&h->subscriptions);
+	list_init(&h->noticed);
 	luaL_setmetatable(L, CLUSTER_HANDLE);
 	cluster_handle_register(L);
 	lua_newtable(L);
@@ -316,6 +318,10 @@ static int new_cluster(lua_State *L)
 		h->catalog = catalogs_join(h->cluster->catalogs, NULL, NULL);
 	h->habit.threshold = take_count(L, 1, "prepare_threshold", PREPARE_THRESHOLD);
 	h->null_as_nil = take_string(L, 1, "null", NULL) != NULL;
+	if (h->state->embedded && !simulated) {
+		lua_getfield(L, 1, "on_notice");
+		on_notice_listen(L, 3);
+	}
 	if (!lua_isnil(L, 2))
 		policy_make(L, 2, 3);
 	if (h->state->embedded && !simulated) /* else the test kit tries it */
@@ -391,6 +397,7 @@ static int cluster_gc(lua_State *L)
 		return 0;
 	flow_handles_abort(h->state, h->cluster, NULL, "57P01", "the cluster was closed");
 	blocking_abort(h->state, h->cluster, NULL, "57P01", "the cluster was closed");
+	on_notice_stop(h);
 	loans_end(&h->loans);
 	subscriptions_close(&h->subscriptions);
 	catalogs_leave(h->catalog);

@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "script/flow_handle.h"
 #include "script/misuse.h"
+#include "script/on_notice.h"
 
 #define PLAN                                                                                       \
 	3 /* on the stack: what the plan refers to begins here, above the table that keeps it */
@@ -77,6 +78,7 @@ static bool push_next_data(lua_State *L, struct flow_handle *s)
 static int ended(lua_State *L, struct flow_handle *s)
 {
 	flow_handle_over(s);
+	on_notice_tell(s->owner->state);
 	if (*s->op.sqlstate) {
 		flow_handle_push_failure(L, s);
 		return raise_failure(L);
@@ -132,6 +134,7 @@ static int stream_close(lua_State *L)
 			return flow_handle_await(L, s, drained, "rows:close");
 	}
 	flow_handle_end(s);
+	on_notice_tell(s->owner->state);
 	return 0;
 }
 

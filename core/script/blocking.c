@@ -4,6 +4,7 @@
 
 #include "cluster/pool.h"
 #include "script/foreign.h"
+#include "script/on_notice.h"
 #include "script/reclaim.h"
 
 #include <string.h>
@@ -85,6 +86,7 @@ static void let_hooks_run(lua_State *L)
 
 void blocking_poll(struct state *s)
 {
+	on_notice_tell(s);
 	LIST_EACH (&s->polled, link) {
 		struct blocking *b = LIST_ENTRY(link, struct blocking, link);
 		if (!b->done && b->poll(b))

@@ -60,7 +60,8 @@ int blocking_await_poll(lua_State *L, struct blocking *blocking,
 /* Waits by running the loop, also in a task: the others stand still meanwhile. */
 void blocking_wait(lua_State *L, struct blocking *blocking);
 
-/* Asks those that wait for a condition, after a turn of the loop that nobody here has run. */
+/* Asks those that wait for a condition, and tells notices, after a turn of the loop that nobody
+ * here has run. */
 void blocking_poll(struct state *state);
 
 /* One turn of the loop, with libev's flags. Ctrl-C raises out of it. */

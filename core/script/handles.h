@@ -41,7 +41,8 @@ enum {
 	CLUSTER_SHADOW,
 	CLUSTER_TESTS,
 	CLUSTER_DECODERS, /* by OID: types.h; nil: none */
-	CLUSTER_USER_VALUES = 10
+	CLUSTER_ON_NOTICE,
+	CLUSTER_USER_VALUES = CLUSTER_ON_NOTICE
 };
 
 struct cluster_handle {
@@ -59,6 +60,8 @@ struct cluster_handle {
 	struct route_handle *routes; /* all that were made: CLUSTER_ROUTES_TABLE keeps them */
 	struct list loans;           /* connections and transactions that hold a server */
 	struct list subscriptions;   /* those of its listeners */
+	struct list noticed;         /* in its state's `noticed`, where there are notices to tell */
+	struct hook_health notice_health; /* of on_notice */
 };
 
 /* A write of this session was seen done, or may have been; `tables` NULL: any. */

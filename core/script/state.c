@@ -147,6 +147,7 @@ struct state *state_new(lua_State *L, struct context *context)
 	list_init(&s->polled);
 	list_init(&s->answered);
 	list_init(&s->flows);
+	list_init(&s->noticed);
 	reclaim_init(s);
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, state_gc);

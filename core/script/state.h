@@ -33,6 +33,7 @@ struct state {
 	struct list waiting, polled; /* struct blocking: those of operations, and of conditions */
 	struct list answered;        /* of those, what foreign loops have to be told of */
 	struct list flows;           /* struct flow_handle: those that are under way */
+	struct list noticed;         /* struct cluster_handle: see on_notice.h */
 	unsigned lent;               /* servers that connections and transactions hold */
 	ev_timer reclaim;            /* reclaim.h: looks again; and not before: */
 	double reclaim_at;

@@ -25,6 +25,7 @@ local pool = checks.with_aliases(changed(checks.pool,
     null = checks.null,
     numeric = checks.numeric,
     json = checks.json,
+    on_notice = checks.on_notice,
   }), checks.pool_aliases)
 
 ---@param options any  as in moongate.pool
@@ -41,6 +42,7 @@ function M.pool(options)
     null = checked.null,
     numeric = checked.numeric,
     json = checked.json,
+    on_notice = checked.on_notice,
     pool = {},
   }
   for key in pairs(checks.pool) do config.pool[key] = checked[key] end

@@ -251,6 +251,27 @@
 ---What moongate.array() and the like make.
 ---@class moongate.Parameter
 
+---What PostgreSQL said beside its answers; lines are those of its own source.
+---@class moongate.Notice
+---@field endpoint string   the name of the one that said it
+---@field severity string   NOTICE, WARNING; with another client_min_messages also INFO, LOG, DEBUG
+---@field sqlstate string
+---@field message string
+---@field detail string?
+---@field hint string?
+---@field position integer?  in the statement, in characters from 1
+---@field internal_position integer?
+---@field internal_query string?
+---@field context string?
+---@field schema string?
+---@field table string?
+---@field column string?
+---@field datatype string?
+---@field constraint string?
+---@field file string?
+---@field line integer?
+---@field routine string?
+
 ---What PostgreSQL said of an error; of failures that are not its own there are two fields.
 ---@class moongate.ErrorFields
 ---@field message string
@@ -388,6 +409,8 @@
 ---@field numeric "float"?     what they hold for numeric; default: a string, which loses nothing
 ---What they hold for json and jsonb: what lua-cjson or a function makes of it; default: the text.
 ---@field json "decode"|(fun(text: string): any)|nil
+---Called with what PostgreSQL says beside its answers to the module; it can't wait.
+---@field on_notice (fun(notice: moongate.Notice))?
 
 ---@class moongate.EndpointOptions
 ---@field url string           "postgres://user@host:5432/database"
@@ -457,9 +480,10 @@
 ---@field lifetime_jitter number?    0 to 1; default 0.1
 ---@field health moongate.HealthOptions?
 ---@field backoff moongate.BackoffOptions?
----@field null "nil"?                as of a cluster, as the next two
+---@field null "nil"?                as of a cluster, as the next three
 ---@field numeric "float"?
 ---@field json "decode"|(fun(text: string): any)|nil
+---@field on_notice (fun(notice: moongate.Notice))?
 
 ---moongate.health { ... }.
 ---@class moongate.HealthChecksOptions

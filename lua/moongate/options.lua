@@ -224,6 +224,13 @@ local health_schema = {
 }
 local health = options_of(health_schema)
 
+local on_notice_refuse = must_be("a function(notice)")
+
+local function on_notice(value, where)
+  if type(value) ~= "function" then return on_notice_refuse(value, where) end
+  return value
+end
+
 local null = choice { "nil" }
 local numeric = choice { "float" }
 
@@ -254,6 +261,7 @@ local cluster = options_of({
   null = null,
   numeric = numeric,
   json = json,
+  on_notice = on_notice,
   policy = factory,
 })
 
@@ -290,6 +298,7 @@ function M.cluster(options)
     null = checked.null,
     numeric = checked.numeric,
     json = checked.json,
+    on_notice = checked.on_notice,
     policy = checked.policy,
   }
 end
@@ -496,6 +505,7 @@ M.checks = setmetatable({
   null = null,
   numeric = numeric,
   json = json,
+  on_notice = on_notice,
   route = route_schema,
   pool = pool_schema,
   health = health_schema,
