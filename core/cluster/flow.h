@@ -46,7 +46,8 @@ struct flow {
 	ev_timer timer;
 };
 
-/* Sends the statement, which may be one only, and waits. ST_ESERVER: it could not be sent. */
+/* Sends the statement, which may be one only, and waits. One that is to be prepared goes by its
+ * name where the server has it, and else as it is. ST_ESERVER: it could not be sent. */
 enum status flow_start(struct flow *flow, struct server *server, const struct exec_query *query,
                        flow_ready_fn *ready, flow_done_fn *done, void *owner) MUST_CHECK;
 

@@ -29,6 +29,11 @@ void open_stream_methods(lua_State *L, lua_CFunction query)
 	add_methods(L, query, SHAPE_STREAM, SHAPE_COPY_IN);
 }
 
+void open_rows_method(lua_State *L, lua_CFunction query)
+{
+	add_methods(L, query, SHAPE_STREAM, SHAPE_STREAM);
+}
+
 static void set_text(lua_State *L, const char *name, const char *value)
 {
 	if (!value)

@@ -27,8 +27,9 @@ enum shape {
  * that tells push_answer() which. */
 void open_query_methods(lua_State *L, lua_CFunction query);
 
-/* The same with rows, copy_out and copy_in: flow_handle.h. */
+/* The same with rows, copy_out and copy_in: flow_handle.h; and with rows alone. */
 void open_stream_methods(lua_State *L, lua_CFunction query);
+void open_rows_method(lua_State *L, lua_CFunction query);
 
 /* Why the method that runs is none for this statement; NULL: it is. Says so before anything is
  * sent. */

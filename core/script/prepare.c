@@ -117,6 +117,7 @@ void open_prepared(lua_State *L, int core, const char *class, const char *method
 	handle_class(L, class, none, none);
 	lua_getfield(L, -1, "__index");
 	open_query_methods(L, query);
+	open_rows_method(L, query);
 	lua_setfield(L, core, methods);
 	lua_pop(L, 1);
 }

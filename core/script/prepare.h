@@ -16,8 +16,8 @@
 /* core.stands_for(table, statement): it does so wherever prepared_replace() meets it. */
 void open_prepare(lua_State *L);
 
-/* Makes the class, whose query, one, value and exec are `query`, and adds its table of methods as
- * core[methods] to the table at `core`. */
+/* Makes the class, whose query, one, value, exec and rows are `query`, and adds its table of
+ * methods as core[methods] to the table at `core`. */
 void open_prepared(lua_State *L, int core, const char *class, const char *methods,
                    lua_CFunction query);
 

@@ -237,6 +237,7 @@
 ---@field one fun(self: moongate.Statement, ...): table?, string?, string?, moongate.ErrorFields?
 ---@field value fun(self: moongate.Statement, ...): any, string?, string?, moongate.ErrorFields?
 ---@field assert_query fun(self: moongate.Statement, ...): table[]
+---@field rows fun(self: moongate.Statement, ...): moongate.Rows, nil, nil, moongate.Rows
 
 ---@alias moongate.CopySource string|(string|any[])[]|moongate.Rows|fun(): string|any[]|nil
 

@@ -88,6 +88,13 @@ for _, name in ipairs { "query", "exec", "one", "value" } do
   end
 end
 
+function statement_methods:rows(...)
+  local of = prepared[self or false]
+  if not of then core.misuse "call it as statement:rows(...)" end
+  connection_of(of.tx, "rows")
+  return keep_open(of.tx, of.statement:rows(...))
+end
+
 ---A statement that is parsed once, on the transaction's server.
 ---@param sql string
 ---@return moongate.Statement
