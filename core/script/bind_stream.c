@@ -128,9 +128,12 @@ static int stream_close(lua_State *L)
 	bool raised = !lua_isnoneornil(L, 2);
 	lua_settop(L, 1);
 	if (flow_handle_is_open(s)) {
+		bool waits = s->op.loan && !raised && flow_handle_may_wait(L);
+		if (waits) /* raises in a hook, while all is as it was */
+			state_check(L, s->owner->state, "rows:close");
 		if (s->flow.server)
 			flow_drop(&s->flow);
-		if (flow_handle_is_under_way(s) && s->op.loan && !raised && flow_handle_may_wait(L))
+		if (flow_handle_is_under_way(s) && waits)
 			return flow_handle_await(L, s, drained, "rows:close");
 	}
 	flow_handle_end(s);

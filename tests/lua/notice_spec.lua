@@ -120,14 +120,14 @@ describe("on_notice", function()
     assert.equal("x" .. ("é"):rep(16383), heard[1].message)
   end)
 
-  it("cannot wait, as a policy cannot, and may close what the notice is about", function()
+  it("cannot wait, as a policy cannot, and cuts no rows short in silence by closing them", function()
     local why, rows
     local own <close> = moongate.pool {
       url = pg.primary.url,
       on_notice = function()
         local _
         _, why = pcall(cluster.query, cluster, "select 1")
-        if rows then rows:close() end
+        if rows then pcall(rows.close, rows) end
       end,
     }
     own:with(function(connection)
@@ -135,9 +135,11 @@ describe("on_notice", function()
       assert.matches("a policy", why)
       rows = connection:rows [[
         select lua_notice(g::text), pg_sleep(0.001), repeat('x', 2000) from generate_series(1, 100) g]]
-      local ok, raised = pcall(function() repeat local row = rows() until not row end)
-      assert.is_false(ok)
-      assert.matches("closed", tostring(raised))
+      local count = 0
+      local ok, raised = pcall(function()
+        for _ in rows do count = count + 1 end
+      end)
+      assert.is_true(ok and count == 100 or tostring(raised):find "closed" ~= nil, tostring(raised))
     end)
     assert.same({}, heard)
   end)
