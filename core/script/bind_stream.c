@@ -62,7 +62,11 @@ static bool push_next_row(lua_State *L, struct flow_handle *s)
 		lay_plan(L, s);
 	else
 		make_plan(L, s);
-	push_row(L, &s->plan, s->rows, s->row++);
+	int row = s->row++;
+	if (s->plan.calls) /* which may close the stream, or take its next row */
+		push_row_apart(L, &s->plan, s->rows, row);
+	else
+		push_row(L, &s->plan, s->rows, row);
 	return true;
 }
 

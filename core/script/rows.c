@@ -24,8 +24,10 @@ struct row_plan plan_rows(lua_State *L, const PGresult *r, const struct row_styl
 	        .columns = columns, .null_as_nil = style->null_as_nil, .as_list = style->as_list};
 	luaL_checkstack(L, 2 * columns + 8, "too many columns");
 	struct decoder *decoders = lua_newuserdatauv(L, (size_t)columns * sizeof *decoders + 1, 0);
-	for (int column = 0; column < columns; column++)
+	for (int column = 0; column < columns; column++) {
 		decoders[column] = decoder_of(L, style, r, column);
+		plan.calls |= decoders[column].function > 0;
+	}
 	plan.decoders = decoders;
 	plan.names = lua_gettop(L) + 1;
 	for (int column = 0; column < columns && !plan.as_list; column++)
@@ -69,6 +71,38 @@ void push_row(lua_State *L, const struct row_plan *p, const PGresult *r, int row
 		push_value(L, p, r, row, column);
 		lua_rawset(L, -3);
 	}
+}
+
+static void push_texts(lua_State *L, const PGresult *r, int row, int columns)
+{
+	luaL_checkstack(L, columns + 8, "too many columns");
+	for (int column = 0; column < columns; column++)
+		if (PQgetisnull(r, row, column))
+			lua_pushnil(L);
+		else
+			lua_pushlstring(L, PQgetvalue(r, row, column),
+			                (size_t)PQgetlength(r, row, column));
+}
+
+void push_row_apart(lua_State *L, const struct row_plan *p, const PGresult *r, int row)
+{
+	size_t size;
+	int texts = lua_gettop(L) + 1;
+	push_texts(L, r, row, p->columns);
+	lua_createtable(L, 0, p->columns);
+	for (int column = 0; column < p->columns; column++) {
+		const char *text = lua_tolstring(L, texts + column, &size);
+		if (!text && p->null_as_nil)
+			continue;
+		lua_pushvalue(L, p->names + column);
+		if (text)
+			push_decoded(L, &p->decoders[column], text, size);
+		else
+			lua_pushlightuserdata(L, NULL);
+		lua_rawset(L, -3);
+	}
+	lua_replace(L, texts);
+	lua_settop(L, texts);
 }
 
 void push_affected(lua_State *L, const PGresult *r)

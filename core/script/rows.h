@@ -22,6 +22,7 @@ struct row_plan {
 	int columns;
 	int names; /* the columns' names stand on the stack from here on */
 	bool null_as_nil, as_list;
+	bool calls; /* functions of the application's */
 };
 
 /* Pushes what it refers to. It is good for all results of these columns, while those values are
@@ -31,6 +32,9 @@ struct row_plan plan_rows(lua_State *L, const PGresult *result, const struct row
 
 /* Pushes a table by column name, or a list. */
 void push_row(lua_State *L, const struct row_plan *plan, const PGresult *result, int row);
+
+/* The same, whatever the functions that it calls do: the result may be gone as it returns. */
+void push_row_apart(lua_State *L, const struct row_plan *plan, const PGresult *result, int row);
 
 /* Pushes an array of rows, or { affected_rows = n }. */
 void push_rows(lua_State *L, const PGresult *result, const struct row_style *style);

@@ -137,6 +137,44 @@ describe("rows", function()
     assert.equal(1, own:query("select 1 as one")[1].one)
   end)
 
+  describe("whose decoder", function()
+    local own
+
+    before_each(function() own = moongate.cluster { primary = pg.primary.url, pool = { size = 1 } } end)
+    after_each(function() own:close() end)
+
+    -- A decoder for json, which stands ahead of the rest of its row.
+    local function rows_that(decode)
+      own:type(114, { decode = decode })
+      return own:rows [[select '1'::json as j, repeat('a', 50) as a, null as n, repeat('b', 50) as b
+        from generate_series(1, 4)]]
+    end
+    local WHOLE <const> = { j = "1", a = ("a"):rep(50), n = moongate.NULL, b = ("b"):rep(50) }
+
+    it("closes them still gives the whole row", function()
+      local rows
+      rows = rows_that(function(text)
+        rows:close()
+        assert(own:query "select repeat('c', 50) from generate_series(1, 100)") -- takes the memory
+        return text
+      end)
+      assert.same(WHOLE, rows())
+      assert.has_error(rows, "the rows were closed")
+    end)
+
+    it("takes the next ones still gives the whole row", function()
+      local rows
+      local calls, second = 0, nil
+      rows = rows_that(function(text)
+        calls = calls + 1
+        if calls == 1 then second = rows() end
+        return text
+      end)
+      assert.same({ WHOLE, WHOLE, WHOLE }, list(rows))
+      assert.same(WHOLE, second)
+    end)
+  end)
+
   it("end with the loop, however it is left, and leave no busy server", function()
     local closed = stats().closed
     for row in cluster:rows(LARGE) do if row.g == 3 then break end end
