@@ -103,6 +103,10 @@ static int fail(lua_State *L, const char *message, const char *sqlstate)
 static int run(lua_State *L, struct exec_query *query, const struct call_options *options)
 {
 	struct cluster_handle *h = lua_touserdata(L, 1);
+	struct flow_handle *stream = flow_handle_new(L, h);
+	struct statement_call *call =
+	        blocking_begin_sized(L, h->state, sizeof *call, "cluster:query");
+	flow_handle_keep(L, stream);
 	struct classifier *classifier = state_classifier(L, h->state);
 	const struct facts *known = classifier_facts(classifier, cluster_handle_catalog(h),
 	                                             query->sql, strlen(query->sql), true);
@@ -120,10 +124,6 @@ static int run(lua_State *L, struct exec_query *query, const struct call_options
 	};
 	const char *refused = answer_refuses(L, known);
 	char wrong[256];
-	struct flow_handle *stream = flow_handle_new(L, h);
-	struct statement_call *call =
-	        blocking_begin_sized(L, h->state, sizeof *call, "cluster:query");
-	flow_handle_keep(L, stream);
 	struct aim *aim = &call->aim;
 	struct query q = aim_question(h, &facts, query->sql, query->count, &aim->key);
 	call->h = h;

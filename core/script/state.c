@@ -54,7 +54,8 @@ static int state_gc(lua_State *L)
 	reclaim_stop(s);
 	leave_host(s);
 	classifier_free(s->classifier);
-	s->classifier = NULL;
+	classifier_free(s->asked_classifier);
+	s->classifier = s->asked_classifier = NULL;
 	home_free(s->home);
 	s->home = NULL;
 	return 0;
@@ -171,11 +172,12 @@ struct state *state_of(lua_State *L)
 
 struct classifier *state_classifier(lua_State *L, struct state *s)
 {
-	if (!s->classifier)
-		s->classifier = classifier_new(STATEMENTS);
-	if (!s->classifier)
+	struct classifier **c = s->fence.depth > 0 ? &s->asked_classifier : &s->classifier;
+	if (!*c)
+		*c = classifier_new(STATEMENTS);
+	if (!*c)
 		luaL_error(L, "moongate: out of memory");
-	return s->classifier;
+	return *c;
 }
 
 void *state_handle(lua_State *L, const struct state *s, int index, enum handle_type type)

@@ -42,7 +42,8 @@ struct state {
 	bool hosted;     /* and the loop is a program's, which runs it all the time: see embed.h */
 	ev_prepare turn; /* hosted: resumes tasks */
 	ev_idle busy;    /* hosted: while some are ready already */
-	struct classifier *classifier; /* made at first need */
+	struct classifier *classifier;       /* made at first need, and: */
+	struct classifier *asked_classifier; /* for statements that a policy or a hook names */
 	struct fence fence;
 	bool loading;      /* a script is: what it makes stays */
 	lua_State *thread; /* where functions run that nobody's code calls; it stays empty */
@@ -73,7 +74,8 @@ struct state *state_new(lua_State *L, struct context *context);
 /* The state's, or NULL before state_new(). */
 struct state *state_of(lua_State *L);
 
-/* Raises when out of memory. */
+/* Its facts are good until it is asked of other statements. While a policy or a hook runs it is
+ * another, so that the facts which that is given stay. Raises when out of memory. */
 struct classifier *state_classifier(lua_State *L, struct state *state);
 
 /* The handle of this type at `index`, or NULL. Neither raises nor allocates. */

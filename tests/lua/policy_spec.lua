@@ -45,6 +45,15 @@ describe("a policy in the module", function()
     assert.equal("primary", (c:verdict "delete from t"))
   end)
 
+  it("has its query as it is, however many statements it classifies meanwhile", function()
+    local seen
+    verdict(function(q)
+      for i = 1, 1100 do moongate.classify("select a from some_table_" .. i) end
+      seen = { q.kind, q.tables, q.functions }
+    end, "select sum(b) from orders")
+    assert.same({ "select", { "orders" }, { "sum" } }, seen)
+  end)
+
   it("may reject with a long message, of which no half character is left", function()
     for padding = 0, 3 do
       local text = ("x"):rep(padding) .. ("\u{20ac}"):rep(200)
