@@ -201,7 +201,7 @@ end
 ---@param options moongate.ProcessOptions | { text: string?, seconds: number?, guard: function? } | nil
 ---  `text` is its standard input; `seconds` the deadline (default 60); `guard` is called with the
 ---  process once it runs, and what that returns is called when it has ended
----@return integer status, string output, string errors
+---@return integer status, string output, string errors  128 and more: it was ended by a signal, as in shells
 function M.run(command, options)
   options = options or {}
   local self = M.spawn(command, setmetatable({ input = options.text ~= nil }, { __index = options }))
@@ -219,7 +219,7 @@ function M.run(command, options)
   end
   if release then release() end
   if not ok then error(err, 0) end
-  return self.status, self.output, self.errors
+  return self.signal > 0 and 128 + self.signal or self.status, self.output, self.errors
 end
 
 -- The kernel takes ports above 32768 for outgoing connections; a server that was killed must find
