@@ -334,12 +334,24 @@ static int new_cluster(lua_State *L)
 	return 1;
 }
 
+/* Endpoint `i` of the cluster at 1; NULL: there are no more. What allocates may run a finalizer,
+ * which may close it: that raises. */
+static const struct endpoint *nth(lua_State *L, unsigned i)
+{
+	const struct cluster_handle *h = lua_touserdata(L, 1);
+	if (!h->cluster)
+		misuse(L, "the cluster is closed");
+	return i < h->cluster->endpoint_count ? h->cluster->endpoints[i] : NULL;
+}
+
 static int push_replicas(lua_State *L, const struct cluster *c)
 {
+	(void)c;
 	lua_newtable(L);
 	lua_Integer count = 0;
-	for (unsigned i = 0; i < c->endpoint_count; i++)
-		if (c->endpoints[i]->role == ROLE_REPLICA) {
+	const struct endpoint *e;
+	for (unsigned i = 0; (e = nth(L, i)); i++)
+		if (e->role == ROLE_REPLICA) {
 			push_endpoint(L, 1, i);
 			lua_rawseti(L, -2, ++count);
 		}
@@ -360,8 +372,9 @@ static int push_all(lua_State *L, const struct cluster *c)
 {
 	lua_createtable(L, (int)c->endpoint_count, 0);
 	lua_Integer count = 0;
-	for (unsigned i = 0; i < c->endpoint_count; i++)
-		if (!c->endpoints[i]->absent) {
+	const struct endpoint *e;
+	for (unsigned i = 0; (e = nth(L, i)); i++)
+		if (!e->absent) {
 			push_endpoint(L, 1, i);
 			lua_rawseti(L, -2, ++count);
 		}

@@ -55,7 +55,7 @@ static int borrow(lua_State *L)
 	double patience = take_patience(L, 4, what);
 	lua_settop(L, 3);
 	push_connection(L, 1); /* at 4 */
-	struct blocking *b = blocking_begin(L, h->state, what);
+	struct blocking *b = blocking_begin_on(L, h, sizeof *b, what);
 	blocking_catch_up(h);
 	const struct dispatch_request request = {
 	        .cluster = h->cluster,

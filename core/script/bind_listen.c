@@ -221,6 +221,7 @@ static int listen_to(lua_State *L)
 	state_check(L, h->state, "cluster:listen");
 	struct listener *l = lua_newuserdatauv(L, sizeof *l, 1);
 	*l = (struct listener){.owner = h};
+	check_cluster(L, 1); /* a finalizer may have closed it */
 	list_init(&l->calls);
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1);

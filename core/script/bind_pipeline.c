@@ -240,8 +240,7 @@ static struct pipeline_call *begin(lua_State *L, struct cluster_handle *h, const
 {
 	struct queue *queue = check_queue(L, 2);
 	size_t results = queue->count * sizeof(PGresult *);
-	struct pipeline_call *call =
-	        blocking_begin_sized(L, h->state, sizeof *call + results, what);
+	struct pipeline_call *call = blocking_begin_on(L, h, sizeof *call + results, what);
 	queue->over = true;
 	call->h = h;
 	call->queue = queue;

@@ -156,7 +156,7 @@ static int drain(lua_State *L)
 	struct cluster_handle *h = check_cluster(L, 1);
 	enum who who = (enum who)luaL_checkoption(L, 2, NULL, whos);
 	double deadline = clock_now() + take_patience(L, 3, "pool:drain");
-	struct drain_call *call = blocking_begin_sized(L, h->state, sizeof *call, "pool:drain");
+	struct drain_call *call = blocking_begin_on(L, h, sizeof *call, "pool:drain");
 	call->h = h;
 	call->deadline = deadline;
 	call->blocking.end = drain_end;

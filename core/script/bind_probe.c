@@ -48,7 +48,7 @@ static int probe(lua_State *L)
 	struct cluster_handle *h = check_cluster(L, 1);
 	struct cluster *c = h->cluster;
 	bool all = lua_toboolean(L, 2);
-	struct probe_call *call = blocking_begin_sized(L, h->state, sizeof *call, "cluster:health");
+	struct probe_call *call = blocking_begin_on(L, h, sizeof *call, "cluster:health");
 	call->h = h;
 	call->all = all;
 	call->since = clock_now();
@@ -133,8 +133,7 @@ static int try_endpoint(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
 	struct endpoint *e = find(L, h, "cluster:reconnect");
-	struct probe_call *call =
-	        blocking_begin_sized(L, h->state, sizeof *call, "cluster:reconnect");
+	struct probe_call *call = blocking_begin_on(L, h, sizeof *call, "cluster:reconnect");
 	call->h = h;
 	call->index = e->index;
 	call->serial = e->serial;

@@ -104,8 +104,7 @@ static int run(lua_State *L, struct exec_query *query, const struct call_options
 {
 	struct cluster_handle *h = lua_touserdata(L, 1);
 	struct flow_handle *stream = flow_handle_new(L, h);
-	struct statement_call *call =
-	        blocking_begin_sized(L, h->state, sizeof *call, "cluster:query");
+	struct statement_call *call = blocking_begin_on(L, h, sizeof *call, "cluster:query");
 	flow_handle_keep(L, stream);
 	struct classifier *classifier = state_classifier(L, h->state);
 	const struct facts *known = classifier_facts(classifier, cluster_handle_catalog(h),

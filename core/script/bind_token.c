@@ -68,7 +68,7 @@ static int push_token(lua_State *L, struct blocking *b)
 static int token(lua_State *L)
 {
 	struct cluster_handle *h = check_cluster(L, 1);
-	struct token_call *call = blocking_begin_sized(L, h->state, sizeof *call, "cluster:token");
+	struct token_call *call = blocking_begin_on(L, h, sizeof *call, "cluster:token");
 	call->h = h;
 	call->last_write = h->last_write;
 	call->deadline = clock_now() + 2 * h->cluster->health.timeout;

@@ -4,6 +4,7 @@
 
 #include "cluster/pool.h"
 #include "script/foreign.h"
+#include "script/misuse.h"
 #include "script/on_notice.h"
 #include "script/reclaim.h"
 
@@ -44,6 +45,14 @@ void *blocking_begin_sized(lua_State *L, struct state *state, size_t size, const
 struct blocking *blocking_begin(lua_State *L, struct state *state, const char *what)
 {
 	return blocking_begin_sized(L, state, sizeof(struct blocking), what);
+}
+
+void *blocking_begin_on(lua_State *L, const struct cluster_handle *h, size_t size, const char *what)
+{
+	void *b = blocking_begin_sized(L, h->state, size, what);
+	if (!h->cluster)
+		misuse(L, "the cluster is closed");
+	return b;
 }
 
 /* Between two calls no timer runs; servers that have rested too long are closed all the same. */

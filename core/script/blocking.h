@@ -42,6 +42,11 @@ struct blocking *blocking_begin(lua_State *L, struct state *state, const char *w
  * what it refers to alive. */
 void *blocking_begin_sized(lua_State *L, struct state *state, size_t size, const char *what);
 
+/* The same for what a cluster is to do, which was open. Raises, blaming the caller, where it is not
+ * any more: whatever allocates may run an application's finalizer, and that may close it. */
+void *blocking_begin_on(lua_State *L, const struct cluster_handle *cluster, size_t size,
+                        const char *what);
+
 /* Before an operation of this cluster's, which may borrow a server. */
 void blocking_catch_up(const struct cluster_handle *cluster);
 

@@ -30,6 +30,20 @@ local scripts = {
     primary = nil
     collectgarbage() collectgarbage()
   ]], "1\t1\ttrue\ttrue\ttrue\ntrue\n" },
+  ["a cluster that a finalizer closes while it is at work"] = { [[
+    for _, work in ipairs {
+      function(c) c:query("select 1", { timeout = 1e-5 }) end,
+      function(c) c:pipeline(function(p) p:query "select 1" end, { timeout = 1e-5 }) end,
+      function(c) c:pool "write":acquire(0) end,
+      function(c) assert(#c.endpoints > 0) end,
+    } do
+      for _ = 1, 4 do
+        local cluster = open()
+        setmetatable({}, { __gc = function() cluster:close() end })
+        repeat until not pcall(work, cluster)
+      end
+    end
+  ]] },
   ["handles of a cluster that is closed"] = { [[
     local cluster <close> = open()
     local pool, primary, replicas = cluster:pool "write", cluster.primary, cluster.replicas
