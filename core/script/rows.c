@@ -84,23 +84,33 @@ static void push_texts(lua_State *L, const PGresult *r, int row, int columns)
 			                (size_t)PQgetlength(r, row, column));
 }
 
-void push_row_apart(lua_State *L, const struct row_plan *p, const PGresult *r, int row)
+/* Sets the value of the column in the row at `table`; its text stands at `text`, or nil. */
+static void set_apart(lua_State *L, const struct row_plan *p, int column, int text, int table)
 {
 	size_t size;
-	int texts = lua_gettop(L) + 1;
-	push_texts(L, r, row, p->columns);
-	lua_createtable(L, 0, p->columns);
-	for (int column = 0; column < p->columns; column++) {
-		const char *text = lua_tolstring(L, texts + column, &size);
-		if (!text && p->null_as_nil)
-			continue;
-		lua_pushvalue(L, p->names + column);
-		if (text)
-			push_decoded(L, &p->decoders[column], text, size);
-		else
-			lua_pushlightuserdata(L, NULL);
-		lua_rawset(L, -3);
+	const char *bytes = lua_tolstring(L, text, &size);
+	if (!bytes && p->null_as_nil)
+		return;
+	if (bytes)
+		push_decoded(L, &p->decoders[column], bytes, size);
+	else
+		lua_pushlightuserdata(L, NULL);
+	if (p->as_list) {
+		lua_rawseti(L, table, (lua_Integer)column + 1);
+		return;
 	}
+	lua_pushvalue(L, p->names + column);
+	lua_insert(L, -2);
+	lua_rawset(L, table);
+}
+
+void push_row_apart(lua_State *L, const struct row_plan *p, const PGresult *r, int row)
+{
+	int texts = lua_gettop(L) + 1, table = texts + p->columns;
+	push_texts(L, r, row, p->columns);
+	lua_createtable(L, p->as_list ? p->columns : 0, p->as_list ? 0 : p->columns);
+	for (int column = 0; column < p->columns; column++)
+		set_apart(L, p, column, texts + column, table);
 	lua_replace(L, texts);
 	lua_settop(L, texts);
 }

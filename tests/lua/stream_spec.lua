@@ -144,10 +144,10 @@ describe("rows", function()
     after_each(function() own:close() end)
 
     -- A decoder for json, which stands ahead of the rest of its row.
-    local function rows_that(decode)
+    local function rows_that(decode, options)
       own:type(114, { decode = decode })
-      return own:rows [[select '1'::json as j, repeat('a', 50) as a, null as n, repeat('b', 50) as b
-        from generate_series(1, 4)]]
+      return own:rows([[select '1'::json as j, repeat('a', 50) as a, null as n, repeat('b', 50) as b
+        from generate_series(1, 4)]], options or {})
     end
     local WHOLE <const> = { j = "1", a = ("a"):rep(50), n = moongate.NULL, b = ("b"):rep(50) }
 
@@ -172,6 +172,15 @@ describe("rows", function()
       end)
       assert.same({ WHOLE, WHOLE, WHOLE }, list(rows))
       assert.same(WHOLE, second)
+    end)
+
+    it("closes them gives the whole row as a list, too", function()
+      local rows
+      rows = rows_that(function(text)
+        rows:close()
+        return text
+      end, { as = "list" })
+      assert.same({ WHOLE.j, WHOLE.a, WHOLE.n, WHOLE.b }, rows())
     end)
   end)
 
