@@ -155,7 +155,7 @@ sanitized_module() {
 	reports_of module
 	sanitized_lua
 	places=
-	for name in call convoy copy listen pipeline pool prepare stream task types; do
+	for name in abandoned call convoy copy listen notice pipeline pool prepare stream task types; do
 		places="$places tests/lua/${name}_spec.lua"
 	done
 	before=$PATH
