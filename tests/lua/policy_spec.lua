@@ -47,10 +47,15 @@ describe("a policy in the module", function()
 
   it("has its query as it is, however many statements it classifies meanwhile", function()
     local seen
-    verdict(function(q)
+    local function classify_many(q)
       for i = 1, 1100 do moongate.classify("select a from some_table_" .. i) end
       seen = { q.kind, q.tables, q.functions }
-    end, "select sum(b) from orders")
+    end
+    local tries = 0
+    repeat -- the fence of CPU time may strike
+      verdict(classify_many, "select sum(b) from orders")
+      tries = tries + 1
+    until seen or tries == 50
     assert.same({ "select", { "orders" }, { "sum" } }, seen)
   end)
 
