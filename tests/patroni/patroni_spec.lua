@@ -33,6 +33,11 @@ describe("a real Patroni cluster", function()
   setup(function()
     patroni = cluster.start()
     load.create_tables(patroni.pg)
+    for _, replica in ipairs(patroni.pg.replicas) do -- Patroni runs them: create_tables() did not wait
+      wait.until_true(("port %d to have the tables"):format(replica.port), function()
+        return replica:psql "select to_regclass('ledger') is not null" == "t"
+      end, SECONDS)
+    end
     moongate = router.start { pg = patroni.pg, admin = true,
       text = SCRIPT:format(table.concat(patroni:urls(), '", "')) }
     wait.until_true("the router to be ready", function() return moongate:http "/ready" == 200 end, SECONDS)
