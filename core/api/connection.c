@@ -73,14 +73,8 @@ static void run(struct moongate_pending *p, const struct exec_query *query)
 	bool may_commit = p->writes && (!in_block(connection) || facts->effects & EFFECT_END);
 	p->writes = may_commit;
 	connection->loan.pins |= p->pins;
-	const struct operation_statement statement = {
-	        .query = *query,
-	        .intent = may_commit ? INTENT_WRITE : INTENT_READ,
-	        .fingerprint = facts->fingerprint,
-	        .kind = facts->kind,
-	        .forgets = facts_forget_prepared(facts),
-	        .advice = &query_advice,
-	};
+	struct operation_statement statement = operation_statement_of(query, facts, may_commit);
+	statement.advice = &query_advice;
 	operation_run_on(&p->op, &connection->loan, &statement, pending_done);
 }
 

@@ -240,16 +240,23 @@ void operation_run_on(struct operation *op, struct loan *loan,
 	operation_send(op);
 }
 
-void operation_run(struct operation *op, struct loan *loan, const struct exec_query *query,
-                   const struct facts *facts, bool may_commit, operation_done_fn *fn)
+struct operation_statement operation_statement_of(const struct exec_query *query,
+                                                  const struct facts *facts, bool may_commit)
 {
-	const struct operation_statement statement = {
+	return (struct operation_statement){
 	        .query = *query,
 	        .intent = may_commit ? INTENT_WRITE : INTENT_READ,
 	        .fingerprint = facts->fingerprint,
 	        .kind = facts->kind,
 	        .forgets = facts_forget_prepared(facts),
 	};
+}
+
+void operation_run(struct operation *op, struct loan *loan, const struct exec_query *query,
+                   const struct facts *facts, bool may_commit, operation_done_fn *fn)
+{
+	const struct operation_statement statement =
+	        operation_statement_of(query, facts, may_commit);
 	operation_run_on(op, loan, &statement, fn);
 }
 

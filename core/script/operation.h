@@ -94,6 +94,10 @@ void operation_start(struct operation *op, const struct operation_statement *sta
 void operation_borrow(struct operation *op, const struct dispatch_request *to,
                       operation_done_fn *fn);
 
+/* What of a statement a loan needs to know; whoever has more to say adds it. */
+struct operation_statement operation_statement_of(const struct exec_query *query,
+                                                  const struct facts *facts, bool may_commit);
+
 /* Runs once, on a loan's server; of `facts` nothing is kept. `may_commit`: when that is lost
  * meanwhile, nobody knows what was written. */
 void operation_run(struct operation *op, struct loan *loan, const struct exec_query *query,
