@@ -7,7 +7,7 @@
 #include "cluster/flow.h"
 
 #include "cluster/alarms.h"
-#include "cluster/prepared.h"
+#include "cluster/pipeline.h"
 
 #include <arpa/inet.h>
 #include <math.h>
@@ -290,26 +290,13 @@ static void listen_on(struct flow *f)
 	alarm_start(f->server->context, &f->timer);
 }
 
-/* What is prepared on the server goes by its name; to prepare it takes a trip, or libpq's pipeline
- * mode. In the extended protocol, also where there are no parameters: it takes one statement only.
- */
-static bool send_statement(PGconn *conn, struct server *server, const struct exec_query *q)
-{
-	int count = q->count < 0 ? 0 : q->count;
-	struct prepared_cache *c = q->prepared ? prepared_cache_of(server) : NULL;
-	const struct prepared *p = c ? prepared_find(c, q) : NULL;
-	if (!p)
-		return PQsendQueryParams(conn, q->sql, count, q->types, q->values, q->lengths,
-		                         q->formats, 0);
-	return PQsendQueryPrepared(conn, prepared_name(p), count, q->values, q->lengths, q->formats,
-	                           q->text_only ? 0 : prepared_format(p));
-}
-
+/* To prepare it takes a trip, or libpq's pipeline mode. In the extended protocol, also where there
+ * are no parameters: it takes one statement only. */
 enum status flow_start(struct flow *f, struct server *server, const struct exec_query *q,
                        flow_ready_fn *ready, flow_done_fn *done, void *owner)
 {
 	PGconn *conn = server->conn;
-	bool sent = send_statement(conn, server, q);
+	bool sent = pipeline_send_known(server, q);
 	if (sent && f->kind == FLOW_ROWS)
 		set_row_mode(conn);
 	int pending = sent ? PQflush(conn) : -1;

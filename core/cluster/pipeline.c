@@ -9,15 +9,22 @@
 
 #define FLUSH_BYTES (size_t)32768 /* that are handed to the kernel at a time */
 
+/* Without any it may be -1, for exec.c. */
+static int count_of(const struct exec_query *q)
+{
+	return q->count < 0 ? 0 : q->count;
+}
+
 static bool send_params(PGconn *conn, const struct exec_query *q)
 {
-	return PQsendQueryParams(conn, q->sql, q->count, q->types, q->values, q->lengths,
+	return PQsendQueryParams(conn, q->sql, count_of(q), q->types, q->values, q->lengths,
 	                         q->formats, 0);
 }
 
 static bool send_execute(PGconn *conn, const char *name, int format, const struct exec_query *q)
 {
-	return PQsendQueryPrepared(conn, name, q->count, q->values, q->lengths, q->formats, format);
+	return PQsendQueryPrepared(conn, name, count_of(q), q->values, q->lengths, q->formats,
+	                           format);
 }
 
 static bool send_prepared(PGconn *conn, const struct prepared *p, const struct exec_query *q)
@@ -163,6 +170,13 @@ static int start_prepared(struct exec *x, const struct exec_query *q)
 	if (x->preparing)
 		return prepare(x, c, q);
 	return send_params(conn, q) ? PQflush(conn) : -1;
+}
+
+bool pipeline_send_known(struct server *server, const struct exec_query *q)
+{
+	struct prepared_cache *c = q->prepared ? prepared_cache_of(server) : NULL;
+	const struct prepared *p = c ? prepared_find(c, q) : NULL;
+	return p ? send_prepared(server->conn, p, q) : send_params(server->conn, q);
 }
 
 int pipeline_start(struct exec *x, const struct exec_query *q)

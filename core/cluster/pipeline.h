@@ -20,6 +20,10 @@
  * refuses for having no text ends it as well, and sends nothing. */
 bool pipeline_enter(PGconn *conn);
 
+/* Queues the query as libpq does, by its name where it is to be prepared and the server has it, and
+ * else as it is. False: it could not be. */
+bool pipeline_send_known(struct server *server, const struct exec_query *query);
+
 /* Sends a query that is a batch, or prepared; x->steps is not 0 then if it takes pipeline mode.
  * Returns as PQflush(): 1 when some is left to be written, -1 when it failed. */
 int pipeline_start(struct exec *x, const struct exec_query *query);

@@ -73,19 +73,6 @@ static void join(struct convoy *c, struct operation *op)
 	c->ops[c->count++] = op;
 }
 
-static bool send(struct server *server, const struct operation *op)
-{
-	const struct exec_query *q = &op->query;
-	int count = q->count < 0 ? 0 : q->count;
-	PGconn *conn = server->conn;
-	if (!q->prepared)
-		return PQsendQueryParams(conn, q->sql, count, q->types, q->values, q->lengths,
-		                         q->formats, 0);
-	const struct prepared *p = prepared_find(prepared_cache_of(server), q);
-	return PQsendQueryPrepared(conn, prepared_name(p), count, q->values, q->lengths, q->formats,
-	                           q->text_only ? 0 : prepared_format(p));
-}
-
 static struct operation *take_out(struct convoy *c, unsigned i)
 {
 	struct operation *op = c->ops[i];
@@ -224,7 +211,7 @@ static bool start(struct convoy *c)
 	c->started = clock_now();
 	bool sent = pipeline_enter(conn);
 	for (unsigned i = 0; sent && i < c->count; i++)
-		sent = send(c->server, c->ops[i]);
+		sent = pipeline_send_known(c->server, &c->ops[i]->query);
 	int pending = sent && PQpipelineSync(conn) ? PQflush(conn) : -1;
 	if (pending < 0)
 		return false;
